@@ -1,0 +1,153 @@
+"""A version in the making: files first, verified, the manifest last."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Kind, Manifest, Rows, SourceFile
+from airflow_dataflow.errors import InvalidInputError, TransferError
+from airflow_dataflow.storage.backends import full_disk_explained
+from airflow_dataflow.storage.digest import CHUNK_BYTES
+from airflow_dataflow.storage.directory import Directory, HashingWriter
+
+log = logging.getLogger(__name__)
+
+
+class VersionDraft:
+    """A folder that becomes a version when :meth:`commit` writes its manifest, and is rubbish until then.
+
+    :param directory: the version's folder.
+    :param dataset: name of the dataset.
+    :param version: id of the version.
+    :param kind: ``"dataset"`` or ``"model"``.
+    :param fingerprint: see :func:`~airflow_dataflow.datasets.manifest.fingerprint_of`.
+    :param parents: fixed references of what it is made from.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        dataset: str,
+        version: str,
+        kind: Kind,
+        fingerprint: str,
+        parents: Iterable[str] = (),
+    ) -> None:
+        self.directory = directory
+        self.dataset = dataset
+        self.version = version
+        self.kind: Kind = kind
+        self.fingerprint = fingerprint
+        self.parents = tuple(parents)
+        self.manifest: Manifest | None = None
+        self._entries: dict[str, FileEntry] = {}
+
+    @contextmanager
+    def create(self, relative: str) -> Iterator[HashingWriter]:
+        """Open a file of the version for writing; set ``rows`` on the writer when it is a table.
+
+        :raises StorageFullError: when the tier is full.
+        """
+        if relative == MANIFEST_NAME:
+            raise InvalidInputError(f"{MANIFEST_NAME} is written by commit")
+        with self.directory.create(relative) as writer:
+            yield writer
+        self._entries[relative] = FileEntry(
+            path=relative, bytes=writer.bytes_written, digest=writer.digest, rows=writer.rows
+        )
+
+    def carry(self, entry: FileEntry, source: Directory, *, path: str | None = None) -> FileEntry:
+        """Take over a file of another version, without moving bytes where both lie in one store.
+
+        :param entry: the file, as the other version's manifest describes it.
+        :param source: the other version's folder.
+        :param path: its path in this version; the same as there when ``None``.
+        """
+        relative = path or entry.path
+        if source.fs == self.directory.fs:
+            target = self.directory.path(relative)
+            with full_disk_explained(relative, self.directory.backend, target):
+                self.directory.backend.copy(source.path(entry.path), target)
+        else:
+            with source.open(entry.path) as reader, self.directory.create(relative) as writer:
+                while chunk := reader.read(CHUNK_BYTES):
+                    writer.write(chunk)
+        carried = entry.model_copy(update={"path": relative})
+        self._entries[relative] = carried
+        return carried
+
+    def add_local_folder(self, folder: Path, relative: str) -> None:
+        """Copy every file below the local ``folder`` to ``relative`` in the version."""
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            target = f"{relative}/{file.relative_to(folder).as_posix()}"
+            with file.open("rb") as reader, self.create(target) as writer:
+                while chunk := reader.read(CHUNK_BYTES):
+                    writer.write(chunk)
+
+    def entry(self, relative: str) -> FileEntry:
+        """Return what is known of a file written or carried before."""
+        return self._entries[relative]
+
+    def commit(
+        self,
+        rows: Rows,
+        *,
+        columns: dict[str, str] | None = None,
+        recipe: dict[str, Any] | None = None,
+        sources: Iterable[SourceFile] = (),
+        statistics: dict[str, Any] | None = None,
+    ) -> Manifest:
+        """Read every file back, then write the manifest: from here on the version exists.
+
+        :param rows: row counts that balance.
+        :param columns: column name to Arrow type of the files under ``data/``.
+        :param recipe: the recipe or parameters that made the version.
+        :param sources: the files that were read.
+        :param statistics: what was measured; no wall-clock times, so that a retry writes the same bytes.
+        :returns: the manifest.
+        :raises TransferError: when a file does not read back as it was written.
+        """
+        manifest = Manifest(
+            dataset=self.dataset,
+            version=self.version,
+            kind=self.kind,
+            fingerprint=self.fingerprint,
+            parents=self.parents,
+            columns=columns or {},
+            recipe=recipe,
+            sources=tuple(sources),
+            statistics=statistics or {},
+            files=tuple(self._entries[path] for path in sorted(self._entries)),
+            **rows.model_dump(include=set(Rows.model_fields)),
+        )
+        self._remove_strays()
+        for entry in manifest.files:
+            verify(self.directory, entry)
+        with self.directory.create(MANIFEST_NAME) as writer:
+            writer.write(manifest.to_bytes())
+        self.manifest = manifest
+        return manifest
+
+    def _remove_strays(self) -> None:
+        for relative in self.directory.files():
+            if relative not in self._entries:
+                log.info("removing %s, left by an attempt that was killed", relative)
+                self.directory.remove(relative)
+
+
+def verify(directory: Directory, entry: FileEntry) -> None:
+    """Read a file back and compare it with its entry.
+
+    :raises TransferError: when size or digest differ.
+    """
+    digest, size = directory.digest(entry.path)
+    if (digest, size) != (entry.digest, entry.bytes):
+        raise TransferError(
+            f"{directory.url}/{entry.path} reads back as {size:,} bytes with {digest}, "
+            f"but {entry.bytes:,} bytes with {entry.digest} were written"
+        )
