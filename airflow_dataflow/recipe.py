@@ -57,7 +57,7 @@ class Split(BaseModel):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if abs(self.train + self.validation + self.test - 1) > 1e-9:
+        if abs(self.train + self.validation + self.test - 1) > 1e-9:  # noqa: PLR2004 - rounding of decimal shares
             raise ValueError(f"shares add up to {self.train + self.validation + self.test:g}, not 1")
         return self
 
