@@ -1,0 +1,43 @@
+# `make help` lists what there is. Everything runs from the virtual environment .venv, which `make setup` keeps current.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui test check format hdfs clean
+
+BIN := .venv/bin
+SOURCES := airflow_dataflow dags tests benchmarks tools
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## Make or update the virtual environment .venv; nothing happens when it is current
+	@for python in $${PYTHON:-python3.11 python3 python3.12 python3.13}; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" tools/set_up.py; fi; \
+	done; \
+	echo "error: Python 3.11 or later is needed and was not found; on Debian 12 run 'apt-get install python3 python3-venv'," \
+	  "elsewhere name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1
+
+demo: setup ## Run two nights of the data flow under a real Airflow; on your own file with INPUT=file TEXT=column LABEL=column [ID=column]
+	@$(BIN)/dataflow demo $(if $(INPUT),--input "$(INPUT)") $(if $(TEXT),--text "$(TEXT)") $(if $(LABEL),--label "$(LABEL)") $(if $(ID),--id "$(ID)")
+
+ui: setup ## Start Airflow with the demo's DAGs, print the address and the log-in, and stay until Ctrl-C
+	@$(BIN)/dataflow demo --ui
+
+test: check ## Run every check and every test
+	@$(BIN)/python -m pytest --durations=10
+
+check: setup ## Run ruff, mypy --strict and the rules about who may import whom
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/architecture
+
+format: setup ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix-only $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+hdfs: setup ## Install the hdfs extra, with the Kerberos headers that it is built with
+	@$(BIN)/python tools/set_up.py hdfs
+
+clean: ## Remove the virtual environment, the demo's files and what tools left behind
+	@rm -rf .venv .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse metastore_db derby.log

@@ -1,0 +1,153 @@
+"""Make or update the virtual environment .venv; `make setup` runs it with any Python 3.11 or later.
+
+It needs nothing but the standard library. A stamp in the environment, keyed by all that decides its content, lets the
+next call return at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = ROOT / ".venv"
+STAMP = ENVIRONMENT / ".set-up"
+PYTHON = ENVIRONMENT / "bin" / "python"
+CONSTRAINTS = ROOT / "constraints.txt"
+MINIMAL_JAVA = 17
+
+
+class SetUpError(Exception):
+    """Something that a person has to do first; the message says what."""
+
+
+def key() -> str:
+    """Return a digest of everything that decides what the environment holds."""
+    digest = hashlib.sha256(repr(sys.version_info[:2]).encode())
+    for path in (ROOT / "pyproject.toml", CONSTRAINTS, Path(__file__)):
+        digest.update(path.read_bytes())
+    digest.update(str(ROOT).encode())  # an editable install knows its folder
+    return digest.hexdigest()
+
+
+def run(*command: str | Path) -> bool:
+    """Run a command with its output visible and tell whether it succeeded."""
+    return subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode == 0
+
+
+def succeeds(python: str | Path, code: str) -> bool:
+    """Tell whether ``python`` runs ``code`` without an error."""
+    return subprocess.run([str(python), "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def install(*requirements: str, python: Path = PYTHON) -> None:
+    """Install requirements at the pinned versions: with uv, which takes seconds, else with pip, which takes minutes.
+
+    pip knows indexes, certificates and proxies from places that uv does not read.
+    """
+    pins = ("--constraint", CONSTRAINTS)
+    with_pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins)
+    if not run(*with_pip, "uv"):
+        raise SetUpError("pip cannot install from the package index; its message above says why")
+    if run(
+        python,
+        "-m",
+        "uv",
+        "pip",
+        "install",
+        "--python",
+        python,
+        "--build-constraints",
+        CONSTRAINTS,
+        *pins,
+        *requirements,
+    ):
+        return
+    print("uv cannot install this; trying again with pip", file=sys.stderr)
+    if not run(*with_pip, *requirements):
+        raise SetUpError("the packages cannot be installed; the messages above say why")
+
+
+def make_environment() -> None:
+    """Make an empty virtual environment; Debian needs a package for that, which root gets installed."""
+    if not succeeds(sys.executable, "import ensurepip"):
+        install_debian_packages("Python's venv module is missing", f"python3.{sys.version_info.minor}-venv")
+    if ENVIRONMENT.exists():
+        shutil.rmtree(ENVIRONMENT)
+    if not run(sys.executable, "-m", "venv", ENVIRONMENT):
+        raise SetUpError(f"{sys.executable} -m venv failed; its message above says why")
+
+
+def install_debian_packages(why: str, *packages: str) -> None:
+    """Install packages of the distribution as root, or say which command does it."""
+    command = f"apt-get install -y {' '.join(packages)}"
+    if os.geteuid() or not shutil.which("apt-get"):
+        raise SetUpError(f"{why}; as root, run: {command}")
+    print(f"{why}; running: {command}", file=sys.stderr)
+    if not (run("apt-get", "update", "-q") and run("apt-get", "install", "-q", "-y", *packages)):
+        raise SetUpError(f"{why}, and apt-get cannot install it; its message above says why")
+
+
+def has_java() -> bool:
+    """Tell whether the machine has a Java that Spark runs on."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else shutil.which("java")
+    if not java or not Path(java).exists():
+        return False
+    output = subprocess.run(
+        [java, "-XshowSettings:properties", "-version"], check=False, capture_output=True, text=True
+    )
+    for line in output.stderr.splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "java.specification.version":
+            return int(value.strip().removeprefix("1.").split(".")[0]) >= MINIMAL_JAVA
+    return False
+
+
+def set_up() -> None:
+    """Bring the environment up to date unless its stamp says that it is."""
+    wanted = key()
+    if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+        return
+    print("setting up .venv (about two minutes the first time)", file=sys.stderr)
+    if not (
+        PYTHON.exists() and succeeds(PYTHON, f"import pip, sys; assert sys.version_info[:2] == {sys.version_info[:2]}")
+    ):
+        make_environment()
+    STAMP.unlink(missing_ok=True)
+    extras = "dev" if has_java() else "dev,java"
+    install("--editable", f".[{extras}]")
+    if not (ENVIRONMENT / "bin" / "spark-submit").exists():
+        # pyspark-client, which the Spark provider needs, is the Python half of pyspark in the same folder: removing or
+        # updating one takes files of the other away.
+        install("--force-reinstall", "--no-deps", "pyspark")
+    STAMP.write_text(wanted)
+
+
+def set_up_hdfs() -> None:
+    """Install the extra for HDFS; its Kerberos library is compiled here."""
+    missing = [package for package, tool in (("libkrb5-dev", "krb5-config"), ("gcc", "gcc")) if not shutil.which(tool)]
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        missing.append(f"python3.{sys.version_info.minor}-dev")
+    if missing:
+        install_debian_packages("the HDFS provider's Kerberos library is compiled while it is installed", *missing)
+    install("--editable", ".[hdfs]")
+
+
+def main(arguments: list[str]) -> int:
+    """Set up the environment, or with ``hdfs`` add that extra to it."""
+    try:
+        set_up_hdfs() if arguments == ["hdfs"] else set_up()
+    except SetUpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
