@@ -1,0 +1,1 @@
+"""Hooks: how a task reaches the store and its storage through Airflow's connections."""

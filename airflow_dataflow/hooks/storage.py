@@ -1,0 +1,63 @@
+"""Storage that a task reaches through Airflow's connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from airflow_dataflow.storage.directory import Directory
+
+
+def split_conn_id(url: str, conn_id: str | None = None) -> tuple[str, str | None]:
+    """Take the connection out of a URL such as ``s3://aws_default@bucket/key``, the form that Airflow's paths have.
+
+    :param url: URL or local path.
+    :param conn_id: wins over the one in the URL; empty means absent.
+    :returns: the URL without a connection, and the connection id or ``None``.
+    """
+    if "://" not in url:
+        return url, conn_id or None
+    parts = urlsplit(url)
+    named, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, conn_id or None
+    return parts._replace(netloc=host).geturl(), conn_id or named or None
+
+
+def storage_options(url: str, conn_id: str | None = None) -> dict[str, Any]:
+    """Return what fsspec needs to open ``url``, secrets included: never log it.
+
+    The file system is the one that the scheme's Airflow provider makes from the connection, so every kind of
+    credentials that the provider knows (keys, roles, profiles, endpoints) works here too.
+
+    :param url: URL, with or without a connection in it, or local path.
+    :param conn_id: Airflow connection, e.g. of type ``aws``; the provider's default credentials when absent.
+    :raises InvalidInputError: when no installed provider knows the URL's scheme.
+    """
+    from airflow.sdk.io import get_fs, has_fs
+
+    from airflow_dataflow.errors import InvalidInputError
+
+    plain, conn_id = split_conn_id(url, conn_id)
+    scheme = urlsplit(plain).scheme if "://" in plain else "file"
+    if scheme == "file":
+        return {}
+    if not has_fs(scheme):
+        raise InvalidInputError(
+            f"no installed Airflow provider opens {scheme}:// URLs such as {plain!r}; "
+            "install the provider of that storage, or use a path, file:// or s3://"
+        )
+    return dict(get_fs(scheme, conn_id).storage_options)
+
+
+def directory(url: str, conn_id: str | None = None) -> Directory:
+    """Open the folder at ``url`` with the credentials of an Airflow connection.
+
+    :param url: URL, with or without a connection in it, or local path.
+    :param conn_id: Airflow connection; the provider's default credentials when absent.
+    """
+    from airflow_dataflow.storage.directory import Directory
+
+    plain, _ = split_conn_id(url, conn_id)
+    return Directory.from_url(plain, storage_options(url, conn_id))

@@ -1,0 +1,52 @@
+"""What Airflow reads about this provider when it starts; imports nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's description in the form of Airflow's ``provider.yaml``."""
+    return {
+        "package-name": "airflow-dataflow",
+        "name": "Dataflow",
+        "description": (
+            "Refreshes training datasets every night: ingest, clean, extract features, train with Spark, gate, "
+            "publish, and move versions between storage tiers."
+        ),
+        "integrations": [{"integration-name": "Dataflow", "tags": ["software"]}],
+        "hooks": [
+            {
+                "integration-name": "Dataflow",
+                "python-modules": ["airflow_dataflow.hooks.dataflow", "airflow_dataflow.hooks.storage"],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "dataflow",
+                "hook-class-name": "airflow_dataflow.hooks.dataflow.DataflowHook",
+                "hook-name": "Dataflow store",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["host", "schema", "login", "port", "extra"],
+                    "relabeling": {"password": "Catalog password"},
+                    "placeholders": {"password": "only if the catalog URL names a user without a password"},
+                },
+                "conn-fields": {
+                    "catalog_url": {
+                        "label": "Catalog URL",
+                        "description": "SQLAlchemy URL of the database that lists datasets and versions, "
+                        "e.g. sqlite:////data/catalog.db or postgresql+psycopg://user@host/dataflow",
+                        "schema": {"type": ["string", "null"]},
+                    },
+                    "tiers": {
+                        "label": "Tiers",
+                        "description": 'JSON list of the places that hold versions, e.g. [{"name": "hot", '
+                        '"class": "hot", "url": "/data/hot"}, {"name": "cold", "class": "cold", '
+                        '"url": "s3://bucket/cold", "conn_id": "aws_default"}]; class is hot, warm or cold',
+                        "schema": {"type": ["string", "null"], "format": "multiline"},
+                    },
+                },
+            }
+        ],
+        "cli": ["airflow_dataflow.cli.airflow_group.get_cli_commands"],
+    }

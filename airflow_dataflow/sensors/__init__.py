@@ -1,0 +1,1 @@
+"""Sensors: what a pipeline waits for, without holding a worker."""

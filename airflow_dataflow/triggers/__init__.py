@@ -1,0 +1,1 @@
+"""Triggers: the waiting itself, in Airflow's triggerer."""

@@ -1,0 +1,86 @@
+"""Fixtures of all tests: a store of local tiers, and an Airflow home that no other Airflow knows of."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_dataflow.datasets.catalog.catalog import Catalog
+from airflow_dataflow.storage.store import Store
+from airflow_dataflow.storage.tier import Tier
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+    from airflow.sdk import DAG
+
+_HOME = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Point Airflow at an empty home before anything imports it: it reads its configuration once, at import."""
+    home = Path(tempfile.mkdtemp(prefix="airflow-dataflow-tests-"))
+    config.stash[_HOME] = home
+    (home / "dags").mkdir()
+    os.environ |= {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+    }
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the home."""
+    shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return a store of three local tiers with a SQLite catalog."""
+    tiers = [Tier(name=name, tier_class=name, url=str(tmp_path / name)) for name in ("hot", "warm", "cold")]
+    return Store(tiers, Catalog(f"sqlite:///{tmp_path}/catalog.db"))
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    """Make Airflow's own database, and load what ``dag.test`` serves its tasks from."""
+    from airflow.utils.db import initdb
+
+    initdb()
+    with warnings.catch_warnings():
+        # Starlette tells the users of its test client, here Airflow, to move to another HTTP client.
+        warnings.simplefilter("ignore")
+        importlib.import_module("airflow.api_fastapi.execution_api.app")
+
+
+@pytest.fixture
+def run_dag(airflow_db: None) -> Callable[..., DagRun]:
+    """Return a function that runs a DAG to its end in this process, and returns the run."""
+
+    def run(dag: DAG, **options: Any) -> DagRun:
+        from airflow.dag_processing.bundles.manager import DagBundlesManager
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+        DagBundlesManager().sync_bundles_to_db()
+        bag = DagBag(dag_folder=os.devnull, bundle_path=None)
+        bag.bag_dag(dag)
+        sync_bag_to_db(bag, "dags-folder", None)
+        return dag.test(**options)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _airflow(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("airflow"):
+        request.getfixturevalue("airflow_db")
