@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_dataflow.errors import InvalidInputError, NotFoundError
@@ -86,7 +86,7 @@ class Directory:
         import fsspec
 
         if "://" not in url:
-            url = Path(url).absolute().as_uri()
+            return cls(fsspec.filesystem("file"), os.path.abspath(url))  # noqa: PTH100 - Path keeps ".." as it is
         fs, root = fsspec.url_to_fs(url, **(storage_options or {}))
         return cls(fs, root)
 
@@ -118,6 +118,11 @@ class Directory:
     def child(self, relative: str) -> Directory:
         """Return the folder ``relative`` below this one."""
         return Directory(self.fs, self.path(relative))
+
+    def parent(self) -> tuple[Directory, str]:
+        """Return the folder that this one lies in, and its name there."""
+        above, _, name = self.root.rpartition("/")
+        return Directory(self.fs, above or "/"), name
 
     def exists(self, relative: str) -> bool:
         """Tell whether the file ``relative`` is there; an error other than its absence is raised."""

@@ -158,6 +158,12 @@ class Store:
             url=self.place(tier, manifest.dataset, manifest.version).url,
         )
 
+    def remove_copy(self, tier: Tier, dataset: str, version: str) -> None:
+        """Delete the files of a version on a tier, the manifest first, so that no half of it is ever visible."""
+        folder = self.place(tier, dataset, version)
+        folder.remove(MANIFEST_NAME)
+        folder.remove_all()
+
     # upkeep -----------------------------------------------------------------------------------
 
     def sweep(self, *, grace: timedelta, now: datetime | None = None) -> list[str]:

@@ -1,0 +1,91 @@
+"""Moving versions between the tiers of a store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airflow_dataflow.datasets.manifest import Manifest
+from airflow_dataflow.errors import InvalidInputError
+from airflow_dataflow.progress import Progress, no_progress
+from airflow_dataflow.storage.store import Store
+from airflow_dataflow.storage.tier import Tier
+from airflow_dataflow.transfer.copy import copy_version_files
+from airflow_dataflow.transfer.report import TransferReport
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Move:
+    """A version that changed its tier."""
+
+    version: str
+    """Fixed reference of the version."""
+    source: str
+    """Name of the tier that it left."""
+    target: str
+    """Name of the tier that it lies on now."""
+    bytes: int
+    """Bytes of its files."""
+
+
+def copy_version(store: Store, reference: str, target: str, *, progress: Progress = no_progress) -> TransferReport:
+    """Copy a version to one more tier of its store.
+
+    :param reference: the version, e.g. ``support/dialogs@latest~1``.
+    :param target: name of the tier.
+    :raises InvalidInputError: when there is no such tier.
+    """
+    manifest = store.manifest(reference)
+    tier = store.tier(target)
+    report = copy_version_files(
+        manifest,
+        store.directory(manifest),
+        store.place(tier, manifest.dataset, manifest.version),
+        progress=progress,
+    )
+    store.catalog.put_replica(store.replica(manifest, tier))
+    return report
+
+
+def rebalance(
+    store: Store, datasets: Sequence[str] | None = None, *, hot_versions: int = 1, progress: Progress = no_progress
+) -> list[Move]:
+    """Move all but the newest versions of each dataset to the coldest tier.
+
+    A move copies, verifies, changes the catalog and only then deletes, so a kill at any point loses nothing; the next
+    call finishes it, also the deletion of a copy that the catalog has already forgotten.
+
+    :param datasets: names of the datasets; all when ``None``.
+    :param hot_versions: how many versions of each dataset stay where they are.
+    :returns: the moves that were made, none when everything lies where it should.
+    """
+    if hot_versions < 1:
+        raise InvalidInputError(f"hot_versions must be at least 1, got {hot_versions}")
+    return [
+        move
+        for dataset in (store.catalog.datasets() if datasets is None else datasets)
+        for manifest in store.catalog.manifests(dataset)[hot_versions:]
+        for move in _demote(store, manifest, progress)
+    ]
+
+
+def _demote(store: Store, manifest: Manifest, progress: Progress) -> list[Move]:
+    coldest = store.tiers[-1]
+    moves = []
+    for tier in store.tiers[:-1]:
+        folder = store.place(tier, manifest.dataset, manifest.version)
+        if not folder.files():
+            continue
+        copy_version(store, manifest.reference, coldest.name, progress=progress)
+        _drop(store, manifest, tier)
+        log.info("moved %s from %s to %s: %s bytes", manifest.reference, tier.name, coldest.name, manifest.total_bytes)
+        moves.append(Move(manifest.reference, tier.name, coldest.name, manifest.total_bytes))
+    return moves
+
+
+def _drop(store: Store, manifest: Manifest, tier: Tier) -> None:
+    store.catalog.remove_replica(store.replica(manifest, tier))
+    store.remove_copy(tier, manifest.dataset, manifest.version)
