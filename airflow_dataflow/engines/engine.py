@@ -36,6 +36,9 @@ ORDER = (FILE, ROW)
 Kernel = Callable[[pl.DataFrame], pl.DataFrame]
 """A function of one batch. It may drop rows and change columns, but keeps no state; it has to pickle for a cluster."""
 
+SUMMARY = "__summary"
+"""What :data:`Split` gives under this name is no folder: it comes back to the caller."""
+
 Split = Callable[[pl.DataFrame], Mapping[str, pl.DataFrame]]
 """A kernel that deals the rows of one batch out to folders, e.g. ``{"data": accepted, "quarantine": rejected}``."""
 
@@ -93,10 +96,15 @@ class Frame(Protocol):
     def collect(self) -> pl.DataFrame:
         """Bring all rows into memory, in order; for keys and counts, not for documents."""
 
-    def write(self, split: Split, create: Create) -> None:
+    def persist(self) -> Frame:
+        """Compute the rows once and keep them, in order; for keys and numbers, not for documents."""
+
+    def write(self, split: Split, create: Create) -> pl.DataFrame:
         """Write Parquet files: for each input file and each folder that ``split`` names, ``<folder>/<stem>.parquet``.
 
         A file appears only if it has rows. :data:`FILE` and :data:`ROW` are not written. Equal input gives equal bytes.
+
+        :returns: what ``split`` gave as :data:`SUMMARY` for all batches, e.g. counts; an empty frame if it gave none.
         """
 
 

@@ -10,7 +10,7 @@ from itertools import groupby
 import polars as pl
 import pyarrow as pa
 
-from airflow_dataflow.engines.engine import FILE, ORDER, ROW, Create, Frame, How, Kernel, Split, TableFile
+from airflow_dataflow.engines.engine import FILE, ORDER, ROW, SUMMARY, Create, Frame, How, Kernel, Split, TableFile
 from airflow_dataflow.engines.tables import TableWriters, empty_batch, open_table, read_batches, unify
 from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.progress import Progress, no_progress
@@ -122,8 +122,14 @@ class LocalFrame:
         """See :meth:`~airflow_dataflow.engines.engine.Frame.collect`."""
         return pl.concat(self.batches(), how="vertical_relaxed", rechunk=True)
 
-    def write(self, split: Split, create: Create) -> None:
+    def persist(self) -> LocalFrame:
+        """See :meth:`~airflow_dataflow.engines.engine.Frame.persist`."""
+        batches = list(self.batches())
+        return replace(self, read=lambda: iter(batches), kernels=())
+
+    def write(self, split: Split, create: Create) -> pl.DataFrame:
         """See :meth:`~airflow_dataflow.engines.engine.Frame.write`."""
+        summaries = []
         parts = (
             (batch.item(0, FILE), folder, rows)
             for batch in self.batches()
@@ -133,7 +139,11 @@ class LocalFrame:
         for number, of_file in groupby(parts, key=lambda part: part[0]):
             with TableWriters(self.files[number].stem, create) as writers:
                 for _, folder, rows in of_file:
-                    writers.write(folder, rows)
+                    if folder == SUMMARY:
+                        summaries.append(rows)
+                    else:
+                        writers.write(folder, rows)
+        return pl.concat(summaries, rechunk=True) if summaries else pl.DataFrame()
 
 
 class _JoinByOrder:
