@@ -48,5 +48,35 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+        "asset-uris": [
+            {
+                "schemes": ["dataflow"],
+                "handler": "airflow_dataflow.assets.sanitize_uri",
+                "to_openlineage_converter": "airflow_dataflow.assets.convert_asset_to_openlineage",
+            }
+        ],
+        "config": {
+            "dataflow": {
+                "description": "Where the reference DAGs of airflow-dataflow find and leave data.",
+                "options": {
+                    "landing_url": {
+                        "description": "Folder in which raw files arrive. A URL may name the Airflow connection that "
+                        "opens it, e.g. s3://aws_default@bucket/landing.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@bucket/landing",
+                        "default": "{AIRFLOW_HOME}/landing",
+                    },
+                    "publish_url": {
+                        "description": "Folder to which finished versions are published, under <dataset>/<version>/. "
+                        "A URL may name the Airflow connection that opens it.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@bucket/published",
+                        "default": "{AIRFLOW_HOME}/published",
+                    },
+                },
+            }
+        },
         "cli": ["airflow_dataflow.cli.airflow_group.get_cli_commands"],
     }

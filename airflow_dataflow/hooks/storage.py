@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from airflow_dataflow.storage.directory import Directory
+
+
+_DEFAULT_CONN_IDS = {"s3": "aws_default"}
+"""Connections that stand for a scheme's credentials when nobody names one; the providers' own defaults."""
 
 
 def split_conn_id(url: str, conn_id: str | None = None) -> tuple[str, str | None]:
@@ -32,7 +37,8 @@ def storage_options(url: str, conn_id: str | None = None) -> dict[str, Any]:
     credentials that the provider knows (keys, roles, profiles, endpoints) works here too.
 
     :param url: URL, with or without a connection in it, or local path.
-    :param conn_id: Airflow connection, e.g. of type ``aws``; the provider's default credentials when absent.
+    :param conn_id: Airflow connection, e.g. of type ``aws``; the provider's default connection when absent,
+        for ``aws`` that is ``aws_default``, or what boto3 finds where that is not defined.
     :raises InvalidInputError: when no installed provider knows the URL's scheme.
     """
     from airflow.sdk.io import get_fs, has_fs
@@ -48,16 +54,22 @@ def storage_options(url: str, conn_id: str | None = None) -> dict[str, Any]:
             f"no installed Airflow provider opens {scheme}:// URLs such as {plain!r}; "
             "install the provider of that storage, or use a path, file:// or s3://"
         )
-    return dict(get_fs(scheme, conn_id).storage_options)
+    return dict(get_fs(scheme, conn_id or _DEFAULT_CONN_IDS.get(scheme)).storage_options)
 
 
 def directory(url: str, conn_id: str | None = None) -> Directory:
     """Open the folder at ``url`` with the credentials of an Airflow connection.
 
     :param url: URL, with or without a connection in it, or local path.
-    :param conn_id: Airflow connection; the provider's default credentials when absent.
+    :param conn_id: Airflow connection; the provider's default connection when absent.
     """
     from airflow_dataflow.storage.directory import Directory
 
     plain, _ = split_conn_id(url, conn_id)
     return Directory.from_url(plain, storage_options(url, conn_id))
+
+
+def uri(url: str) -> str:
+    """Return a URL or local path as the URI of an asset, without a connection in it."""
+    plain, _ = split_conn_id(url)
+    return plain if "://" in plain else Path(plain).absolute().as_uri()

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import time
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AssetAlias, get_hook_lineage_collector
+
+from airflow_dataflow.progress import log_progress
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Asset, BaseHook, BaseOperator, Context
+
+    from airflow_dataflow.progress import Progress
+
+log = logging.getLogger(__name__)
 
 
 def run_time(context: Context) -> datetime:
@@ -20,3 +32,57 @@ def run_time(context: Context) -> datetime:
     if moment is None:
         raise ValueError(f"run {run.run_id!r} has neither run_after nor a logical date")
     return moment
+
+
+def task_progress(context: Context, every_seconds: float = 5.0) -> Progress:
+    """Return a progress that a person can follow while the task runs.
+
+    It writes log lines, and from Airflow 3.3 on also the key ``progress`` of the task's state, which the web server
+    and the API show without opening the log.
+
+    :param context: Airflow's context of the task.
+    :param every_seconds: least time between two reports.
+    """
+    state = context.get("task_state_store")
+    to_log = log_progress(log, every_seconds)
+    if state is None:
+        return to_log
+    last = -math.inf
+
+    def report(what: str, done: int, total: int, unit: str) -> None:
+        nonlocal last
+        to_log(what, done, total, unit)
+        now = time.monotonic()
+        if now - last < every_seconds:
+            return
+        last = now
+        try:
+            state.set("progress", {"what": what, "done": done, "total": total, "unit": unit})
+        except Exception as error:  # noqa: BLE001 - progress is a courtesy, the work must not end for it
+            log.warning("progress could not be stored: %s", error)
+
+    return report
+
+
+def announce(
+    task: BaseOperator, context: Context, hook: BaseHook, asset: Asset, *, extra: dict[str, Any], inputs: Iterable[str]
+) -> None:
+    """Tell Airflow, and through it OpenLineage, what a task has made.
+
+    :param task: the task; each of its outlets gets an event.
+    :param context: Airflow's context of the task.
+    :param hook: hook that reached the data.
+    :param asset: what was made; an outlet that is an alias stands for it.
+    :param extra: what the event tells.
+    :param inputs: URIs of what it was made from.
+    """
+    for outlet in task.outlets:
+        event = context["outlet_events"][outlet]
+        if isinstance(outlet, AssetAlias):
+            event.add(asset, extra=extra)
+        else:
+            event.extra = extra
+    lineage = get_hook_lineage_collector()
+    for uri in inputs:
+        lineage.add_input_asset(hook, uri=uri)
+    lineage.add_output_asset(hook, uri=asset.uri)
