@@ -1,0 +1,154 @@
+"""Processes that the demo starts and always stops, with everything that they have started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from airflow_dataflow.errors import JobFailedError
+
+# The kernel sends SIGTERM to a service when the demo itself is killed; the setting survives exec.
+_LEASH = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
+_POLL_SECONDS = 0.1
+
+
+class Service:
+    """A long-running process in a session of its own, so that all its descendants can be found and stopped.
+
+    :param name: what it is called in messages and the name of its log.
+    :param command: arguments for this Python, e.g. ``["-m", "airflow", "scheduler"]``.
+    :param log: file that its output is added to.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        self.name = name
+        self.command = command
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: Mapping[str, str], *, keep_open: Iterable[int] = ()) -> None:
+        """Start it.
+
+        :param environment: its whole environment.
+        :param keep_open: file descriptors that it inherits.
+        """
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _LEASH, sys.executable, *self.command],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=tuple(keep_open),
+            )
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, which is also its session's; ``None`` before the start."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code, ``None`` while it runs or when it was never started."""
+        return None if self._process is None else self._process.poll()
+
+    def check(self) -> None:
+        """Do nothing while it runs.
+
+        :raises JobFailedError: when it has ended, with the end of its log.
+        """
+        if self.exit_code is not None:
+            raise JobFailedError(f"{self.name} ended with exit code {self.exit_code}\n{self.tail()}")
+
+    def tail(self, lines: int = 20) -> str:
+        """Return where its log is and the last lines of it."""
+        with self.log.open(encoding="utf-8", errors="replace") as file:
+            last = "".join(deque(file, maxlen=lines))
+        return f"the end of {self.log}:\n{last}"
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def wait(self, seconds: float) -> int:
+        """Wait for its end and return its exit code.
+
+        :raises JobFailedError: when it still runs after so many seconds.
+        """
+        if not _wait_until(lambda: self.exit_code is not None, seconds):
+            raise JobFailedError(f"{self.name} still runs after {seconds:.0f} seconds; {self.tail()}")
+        return cast(int, self.exit_code)
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """End it and everything in its session: politely, then its children politely, then by force."""
+        if self._process is None:
+            return
+        process = self._process
+        process.terminate()
+        if not _wait_until(lambda: process.poll() is not None, grace_seconds):
+            signal_session(process.pid, signal.SIGTERM)
+            _wait_until(lambda: not session_members(process.pid), grace_seconds / 2)
+        signal_session(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def session_members(session: int) -> list[int]:
+    """Return the ids of the processes of a session that still run."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getsid(int(entry.name)) == session and _runs(entry):
+                    members.append(int(entry.name))
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+    return members
+
+
+def _runs(entry: Path) -> bool:
+    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+    return state not in "ZX"
+
+
+def signal_session(session: int, number: signal.Signals) -> None:
+    """Send a signal to every process of a session."""
+    for pid in session_members(session):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def reserve_port() -> int:
+    """Return a free loopback port that the kernel hands to nobody else for the next minute.
+
+    A connection through the port leaves it in TIME_WAIT, where only a server that asks for it by number gets it.
+    """
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        address = server.getsockname()
+        with socket.create_connection(address):
+            accepted, _ = server.accept()
+            accepted.close()
+        return int(address[1])
