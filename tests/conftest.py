@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
+import time
+import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +55,46 @@ def store(tmp_path: Path) -> Store:
     """Return a store of three local tiers with a SQLite catalog."""
     tiers = [Tier(name=name, tier_class=name, url=str(tmp_path / name)) for name in ("hot", "warm", "cold")]
     return Store(tiers, Catalog(f"sqlite:///{tmp_path}/catalog.db"))
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """Return the URL of a real S3 server on loopback; it takes any credentials."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not _listens(port):
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the S3 server did not start: {' '.join(command)}")
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of an empty bucket that Airflow's connection ``aws_default`` opens."""
+    import boto3
+
+    extra = {"endpoint_url": s3_url, "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "tests", "password": "any", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    name = f"bucket-{uuid.uuid4().hex}"
+    client = boto3.client("s3", endpoint_url=s3_url, aws_access_key_id="tests", aws_secret_access_key="any")
+    client.create_bucket(Bucket=name)
+    client.close()
+    return name
 
 
 @pytest.fixture(scope="session")

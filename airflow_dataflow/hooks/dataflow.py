@@ -78,7 +78,7 @@ class DataflowHook(BaseHook):
             except Exception as error:  # noqa: BLE001 - whatever is wrong is the answer
                 return False, f"Tier {tier.name!r} at {tier.url} cannot be written: {error}"
         places = ", ".join(f"{tier.name} ({tier.url})" for tier in store.tiers)
-        return True, f"The catalog lists {count} datasets and these tiers can be written: {places}."
+        return True, f"The catalog opens (datasets: {count}) and these tiers can be written: {places}."
 
     def _read_connection(self) -> tuple[Connection, dict[str, Any]]:
         try:
