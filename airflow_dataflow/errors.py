@@ -10,10 +10,12 @@
     │   ├── EmptySourceError     there is nothing to read, or no row survives        (ValueError)
     │   ├── CorruptDataError     bytes that are no valid file, or fail their digest  (ValueError)
     │   ├── StorageFullError     the target has no space or quota left               (OSError)
+    │   ├── AccessDeniedError    a store does not let us in, or not do that          (PermissionError)
     │   ├── GateFailedError      a metric is under its bound
     │   └── MissingPackageError  an optional package is not installed                (ImportError)
     └── TransientError           a retry may succeed: leave it to Airflow's retries
         ├── TransferError        bytes arrived changed, or a connection broke        (OSError)
+        ├── BusyError            another process is at work on the same thing
         └── JobFailedError       a submitted job died                                (RuntimeError)
 
 Builtin errors pass through unchanged where they say the same thing; :func:`is_terminal` judges those too.
@@ -62,6 +64,10 @@ class StorageFullError(TerminalError, OSError):
     """The target has no space or quota left."""
 
 
+class AccessDeniedError(TerminalError, PermissionError):
+    """A store does not let us in, or does not let us do that."""
+
+
 class GateFailedError(TerminalError):
     """A metric is under its bound, or worse than the last published version."""
 
@@ -72,6 +78,10 @@ class MissingPackageError(TerminalError, ImportError):
 
 class TransferError(TransientError, OSError):
     """Bytes arrived changed, or a connection broke."""
+
+
+class BusyError(TransientError):
+    """Another process is at work on the same thing; a retry finds what it made."""
 
 
 class JobFailedError(TransientError, RuntimeError):

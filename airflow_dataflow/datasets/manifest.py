@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_dataflow.datasets.name import check_dataset_name, check_version_id
-from airflow_dataflow.errors import CorruptDataError
+from airflow_dataflow.errors import CorruptDataError, InvalidInputError
 
 MANIFEST_NAME = "_manifest.json"
 
@@ -103,6 +103,9 @@ class Manifest(Rows):
     def _check_identity(self) -> Self:
         check_dataset_name(self.dataset)
         check_version_id(self.version)
+        paths = [entry.path for entry in self.files]
+        if len(set(paths)) != len(paths):
+            raise ValueError("a file is listed twice")
         return self
 
     @property
@@ -153,5 +156,8 @@ def new_version_id(at: datetime, fingerprint: str) -> str:
 
     :param at: moment the version belongs to; in a DAG the run's own time, so that a retry gets the same id.
     :param fingerprint: see :func:`fingerprint_of`.
+    :raises InvalidInputError: when ``at`` has no time zone, since a machine's own zone must not decide.
     """
+    if at.tzinfo is None:
+        raise InvalidInputError(f"the moment of a version needs a time zone, got {at.isoformat()}")
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{fingerprint[:6]}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from airflow_dataflow.errors import InvalidInputError
 
 _PART = r"[a-z0-9][a-z0-9_-]*"
 _NAME = re.compile(rf"{_PART}(/{_PART})*")
-_VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
-_SELECTOR = re.compile(r"latest(~(?P<back>\d+))?")
+_VERSION = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+_SELECTOR = re.compile(r"latest(~(?P<back>[0-9]{1,9}))?")
+_LONGEST_NAME = 200
 
 
 def check_dataset_name(name: str) -> str:
@@ -24,9 +26,16 @@ def check_dataset_name(name: str) -> str:
             f"invalid dataset name {name!r}: use lower-case letters, digits, '_' and '-', in parts joined by '/', "
             "each starting with a letter or digit, e.g. 'support/dialogs'"
         )
+    if len(name) > _LONGEST_NAME:
+        raise InvalidInputError(f"invalid dataset name {name[:40]!r}…: {len(name)} characters, {_LONGEST_NAME} at most")
     if any(_VERSION.fullmatch(part.replace("t", "T").replace("z", "Z")) for part in name.split("/")):
         raise InvalidInputError(f"invalid dataset name {name!r}: a part looks like a version id")
     return name
+
+
+def is_dataset_name(text: str) -> bool:
+    """Tell whether ``text`` has the form of a dataset name."""
+    return _NAME.fullmatch(text) is not None
 
 
 def check_version_id(version: str) -> str:
@@ -34,14 +43,20 @@ def check_version_id(version: str) -> str:
 
     :raises InvalidInputError: when it is not.
     """
-    if not _VERSION.fullmatch(version):
+    if not is_version_id(version):
         raise InvalidInputError(f"invalid version id {version!r}: expected something like '20261123T021500Z-4f2a9c'")
     return version
 
 
 def is_version_id(text: str) -> bool:
-    """Tell whether ``text`` has the form of a version id."""
-    return _VERSION.fullmatch(text) is not None
+    """Tell whether ``text`` has the form of a version id, and names a moment that was or will be."""
+    if _VERSION.fullmatch(text) is None:
+        return False
+    try:
+        datetime.strptime(text[:16], "%Y%m%dT%H%M%S%z")
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,7 @@ class Reference:
     def looks_like(text: str) -> bool:
         """Tell whether ``text`` has the form ``name@…``; a URL or a path with ``://`` or a leading ``/`` has not."""
         name, at, _ = text.partition("@")
-        return bool(at) and _NAME.fullmatch(name) is not None
+        return bool(at) and is_dataset_name(name)
 
     def __str__(self) -> str:
         if self.version is not None:

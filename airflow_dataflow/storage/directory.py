@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_dataflow.errors import InvalidInputError, NotFoundError
-from airflow_dataflow.storage.backends import Backend, backend_of, full_disk_explained
+from airflow_dataflow.errors import InvalidInputError, MissingPackageError, NotFoundError
+from airflow_dataflow.storage.backends import Backend, backend_of, errors_explained
+from airflow_dataflow.storage.backends.local import is_partial
 from airflow_dataflow.storage.digest import Digest, digest_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+_READ_BYTES = 8 << 20
+"""What an object store is asked for at a time; fsspec's 50 MB would add up when several files are open."""
 
 
 class HashingWriter:
@@ -27,6 +32,8 @@ class HashingWriter:
         self.closed = False
         self.rows: int | None = None
         """Rows of a table file; set it before the block ends."""
+        self.failure: OSError | None = None
+        """What went wrong while writing; libraries that write through this file wrap it beyond recognition."""
 
     @property
     def digest(self) -> str:
@@ -36,10 +43,19 @@ class HashingWriter:
     def write(self, data: Any) -> int:
         """Write ``data`` (bytes or any buffer) and return its size in bytes."""
         view = memoryview(data).cast("B")
-        self._file.write(view)
+        with self._failure_kept():
+            self._file.write(view)
         self._digest.update(view)
         self.bytes_written += len(view)
         return len(view)
+
+    @contextmanager
+    def _failure_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = error
+            raise
 
     def tell(self) -> int:
         """Return the position, which is the number of bytes written."""
@@ -47,7 +63,8 @@ class HashingWriter:
 
     def flush(self) -> None:
         """Hand buffered bytes to the file system."""
-        self._file.flush()
+        with self._failure_kept():
+            self._file.flush()
 
     def close(self) -> None:
         """Mark as closed; the block that opened the file decides its fate."""
@@ -82,12 +99,22 @@ class Directory:
         """Open the folder at ``url`` (``file:///…``, ``s3://bucket/…``) or at a local path.
 
         :param storage_options: what fsspec's file system of that scheme takes; never logged.
+        :raises InvalidInputError: when no file system has that scheme.
+        :raises MissingPackageError: when its package is not installed.
         """
         import fsspec
 
-        if "://" not in url:
+        scheme, separator, _ = url.partition("://")
+        if not separator:
             return cls(fsspec.filesystem("file"), os.path.abspath(url))  # noqa: PTH100 - Path keeps ".." as it is
-        fs, root = fsspec.url_to_fs(url, **(storage_options or {}))
+        # A listing that is remembered hides what other processes write; local file systems remember none.
+        options = {} if scheme in ("file", "local") else {"use_listings_cache": False}
+        try:
+            fs, root = fsspec.url_to_fs(url, **options, **(storage_options or {}))
+        except ImportError as error:
+            raise MissingPackageError(f"{scheme}:// needs a package that is not installed: {error}") from error
+        except ValueError as error:
+            raise InvalidInputError(f"{url!r} names no place: {error}") from error
         return cls(fs, root)
 
     @cached_property
@@ -108,12 +135,15 @@ class Directory:
     def path(self, relative: str) -> str:
         """Return the file system's path of ``relative``.
 
-        :raises InvalidInputError: when it would lie outside the folder.
+        :raises InvalidInputError: when it would lie outside the folder, be it by ``..`` or by a symbolic link.
         """
-        normal = posixpath.normpath(relative)
-        if not relative or normal.startswith(("/", "..")) or normal == "." or "\\" in relative or "\0" in relative:
+        parts = relative.split("/")
+        if relative.startswith("/") or ".." in parts or "\0" in relative or not set(parts) - {"", "."}:
             raise InvalidInputError(f"path {relative!r} does not lie inside {self.url}")
-        return posixpath.join(self.root, normal)
+        path = f"{self.root.rstrip('/')}/{relative}"
+        if not self.backend.contains(self.root, path):
+            raise InvalidInputError(f"path {relative!r} leads out of {self.url} through a symbolic link")
+        return path
 
     def child(self, relative: str) -> Directory:
         """Return the folder ``relative`` below this one."""
@@ -126,32 +156,39 @@ class Directory:
 
     def exists(self, relative: str) -> bool:
         """Tell whether the file ``relative`` is there; an error other than its absence is raised."""
+        return self.size(relative) is not None
+
+    def size(self, relative: str) -> int | None:
+        """Return the size of a file in bytes, ``None`` when it is not there."""
+        path = self.path(relative)
         try:
-            self.fs.info(self.path(relative))
-        except FileNotFoundError:
-            return False
-        return True
+            with errors_explained(relative, self.backend, path):
+                return int(self.fs.info(path)["size"])
+        except (FileNotFoundError, NotFoundError):
+            return None
 
     def files(self) -> dict[str, int]:
-        """Return every file below the folder, path to size in bytes, in the order of paths; empty when it is absent."""
+        """Return every file below the folder, path to size in bytes, in the order of paths; empty when it is absent.
+
+        Files that are being written at the moment are left out.
+        """
         self.fs.invalidate_cache()
         try:
-            found = self.fs.find(self.root, detail=True)
+            with errors_explained("the list of files", self.backend, self.root):
+                found = self.fs.find(self.root, detail=True)
         except FileNotFoundError:
             return {}
         prefix = self.root.rstrip("/") + "/"
         sizes = {path[len(prefix) :]: int(info["size"]) for path, info in found.items() if path.startswith(prefix)}
-        return dict(sorted(sizes.items()))
+        return {path: sizes[path] for path in sorted(sizes) if not is_partial(posixpath.basename(path))}
 
     def read(self, relative: str) -> bytes:
         """Return the content of a small file.
 
         :raises NotFoundError: when it is not there.
         """
-        try:
-            return cast(bytes, self.fs.cat_file(self.path(relative)))
-        except FileNotFoundError as error:
-            raise NotFoundError(f"no file {relative!r} in {self.url}") from error
+        with self.open(relative) as file:
+            return file.read()
 
     @contextmanager
     def open(self, relative: str) -> Iterator[BinaryIO]:
@@ -159,38 +196,97 @@ class Directory:
 
         :raises NotFoundError: when it is not there.
         """
-        try:
-            file = self.fs.open(self.path(relative), "rb")
-        except FileNotFoundError as error:
-            raise NotFoundError(f"no file {relative!r} in {self.url}") from error
-        with file:
-            yield cast(BinaryIO, file)
+        path = self.path(relative)
+        with errors_explained(relative, self.backend, path):
+            try:
+                file = self.fs.open(path, "rb", block_size=_READ_BYTES)
+            except FileNotFoundError as error:
+                explained = self.backend.explain(error, relative, path)
+                raise explained or NotFoundError(f"no file {relative!r} in {self.url}") from error
+            with file:
+                yield cast(BinaryIO, file)
 
     @contextmanager
-    def create(self, relative: str) -> Iterator[HashingWriter]:
+    def create(self, relative: str, *, exclusive: bool = False, expected_bytes: int = 0) -> Iterator[HashingWriter]:
         """Open a file for writing; it appears when the block ends without an error.
 
+        :param exclusive: refuse to replace a file.
+        :param expected_bytes: size of the file, as far as it is known.
+        :raises FileExistsError: when ``exclusive`` and the file is there.
         :raises StorageFullError: when the store is full.
         """
         path = self.path(relative)
-        with full_disk_explained(relative, self.backend, path), self.backend.create(path) as file:
-            yield HashingWriter(file)
+        with errors_explained(relative, self.backend, path):
+            writer: HashingWriter | None = None
+            try:
+                with self.backend.create(path, exclusive=exclusive, expected_bytes=expected_bytes) as file:
+                    writer = HashingWriter(file)
+                    yield writer
+            except Exception as error:
+                if writer is not None and writer.failure is not None and writer.failure is not error:
+                    raise writer.failure from error
+                raise
+
+    @contextmanager
+    def lock(self) -> Iterator[bool]:
+        """Hold the sole right to write this folder; it ends with the block, or with the process.
+
+        :returns: whether nobody else can write here now; ``False`` where the file system has no locks.
+        :raises BusyError: when another process holds it.
+        """
+        with errors_explained(f"the lock of {self.url}", self.backend, self.root), self.backend.lock(self.root) as sole:
+            yield sole
 
     def digest(self, relative: str) -> tuple[str, int]:
         """Read the file back and return its digest and size in bytes."""
         with self.open(relative) as file:
             return digest_of(file)
 
+    def copy(self, relative: str, target: Directory, target_relative: str) -> None:
+        """Copy a file into another folder of the same file system, without moving its bytes through this process."""
+        goal = target.path(target_relative)
+        with errors_explained(target_relative, self.backend, goal):
+            self.backend.copy(self.path(relative), goal)
+
     def remove(self, relative: str) -> None:
         """Remove a file; one that is not there is no error."""
-        try:
-            self.fs.rm_file(self.path(relative))
-        except FileNotFoundError:
-            return
+        path = self.path(relative)
+        with errors_explained(relative, self.backend, path), suppress(FileNotFoundError):
+            self.fs.rm_file(path)
 
     def remove_all(self) -> None:
         """Remove the folder and all that is in it; one that is not there is no error."""
-        try:
+        self.fs.invalidate_cache()
+        with errors_explained("the folder", self.backend, self.root), suppress(FileNotFoundError):
             self.fs.rm(self.root, recursive=True)
-        except FileNotFoundError:
-            return
+
+    def remove_unfinished(self, before: datetime) -> list[str]:
+        """Remove what killed writers left in this folder and no listing shows, untouched since ``before``."""
+        with errors_explained("unfinished files", self.backend, self.root):
+            return self.backend.remove_unfinished(self.root, before)
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders right inside this one, sorted; none when it is absent."""
+        self.fs.invalidate_cache()
+        try:
+            with errors_explained("the list of folders", self.backend, self.root):
+                inside = self.fs.ls(self.root, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        names = [info["name"].rstrip("/").rpartition("/")[2] for info in inside if info["type"] == "directory"]
+        return sorted(names)
+
+    def changed_at(self) -> datetime:
+        """Return when something in this folder last changed, the long past when there is nothing.
+
+        Folders count where the file system has them: an empty one may be the start of something.
+        """
+        self.fs.invalidate_cache()
+        newest = datetime.min.replace(tzinfo=UTC)
+        with errors_explained("the list of files", self.backend, self.root), suppress(FileNotFoundError):
+            entries = list(self.fs.find(self.root, withdirs=self.is_local))
+            for path in [*entries, self.root] if self.is_local else entries:
+                with suppress(FileNotFoundError):
+                    changed = self.fs.modified(path)
+                    newest = max(newest, changed if changed.tzinfo else changed.replace(tzinfo=UTC))
+        return newest

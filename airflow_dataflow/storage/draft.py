@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Kind, Manifest, Rows, SourceFile
-from airflow_dataflow.errors import InvalidInputError, TransferError
-from airflow_dataflow.storage.backends import full_disk_explained
+from airflow_dataflow.errors import BusyError, InvalidInputError, NotFoundError, TransferError
 from airflow_dataflow.storage.digest import CHUNK_BYTES
 from airflow_dataflow.storage.directory import Directory, HashingWriter
 
@@ -20,12 +20,13 @@ log = logging.getLogger(__name__)
 class VersionDraft:
     """A folder that becomes a version when :meth:`commit` writes its manifest, and is rubbish until then.
 
-    :param directory: the version's folder.
+    :param directory: the version's folder, without a manifest.
     :param dataset: name of the dataset.
     :param version: id of the version.
     :param kind: ``"dataset"`` or ``"model"``.
     :param fingerprint: see :func:`~airflow_dataflow.datasets.manifest.fingerprint_of`.
     :param parents: fixed references of what it is made from.
+    :param sole: whether nobody else writes in the folder, so that what is unknown there is rubbish.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class VersionDraft:
         kind: Kind,
         fingerprint: str,
         parents: Iterable[str] = (),
+        sole: bool = True,
     ) -> None:
         self.directory = directory
         self.dataset = dataset
@@ -44,6 +46,7 @@ class VersionDraft:
         self.kind: Kind = kind
         self.fingerprint = fingerprint
         self.parents = tuple(parents)
+        self.sole = sole
         self.manifest: Manifest | None = None
         self._entries: dict[str, FileEntry] = {}
 
@@ -53,9 +56,7 @@ class VersionDraft:
 
         :raises StorageFullError: when the tier is full.
         """
-        if relative == MANIFEST_NAME:
-            raise InvalidInputError(f"{MANIFEST_NAME} is written by commit")
-        with self.directory.create(relative) as writer:
+        with self.directory.create(_checked(relative)) as writer:
             yield writer
         self._entries[relative] = FileEntry(
             path=relative, bytes=writer.bytes_written, digest=writer.digest, rows=writer.rows
@@ -68,13 +69,14 @@ class VersionDraft:
         :param source: the other version's folder.
         :param path: its path in this version; the same as there when ``None``.
         """
-        relative = path or entry.path
+        relative = _checked(path or entry.path)
         if source.fs == self.directory.fs:
-            target = self.directory.path(relative)
-            with full_disk_explained(relative, self.directory.backend, target):
-                self.directory.backend.copy(source.path(entry.path), target)
+            source.copy(entry.path, self.directory, relative)
         else:
-            with source.open(entry.path) as reader, self.directory.create(relative) as writer:
+            with (
+                source.open(entry.path) as reader,
+                self.directory.create(relative, expected_bytes=entry.bytes) as writer,
+            ):
                 while chunk := reader.read(CHUNK_BYTES):
                     writer.write(chunk)
         carried = entry.model_copy(update={"path": relative})
@@ -88,6 +90,11 @@ class VersionDraft:
             with file.open("rb") as reader, self.create(target) as writer:
                 while chunk := reader.read(CHUNK_BYTES):
                     writer.write(chunk)
+
+    @property
+    def entries(self) -> tuple[FileEntry, ...]:
+        """The files written or carried so far, sorted by path."""
+        return tuple(self._entries[path] for path in sorted(self._entries))
 
     def entry(self, relative: str) -> FileEntry:
         """Return what is known of a file written or carried before."""
@@ -111,8 +118,9 @@ class VersionDraft:
         :param statistics: what was measured; no wall-clock times, so that a retry writes the same bytes.
         :returns: the manifest.
         :raises TransferError: when a file does not read back as it was written.
+        :raises BusyError: when another process has committed another content under this version id.
         """
-        manifest = Manifest(
+        written = Manifest(
             dataset=self.dataset,
             version=self.version,
             kind=self.kind,
@@ -122,30 +130,50 @@ class VersionDraft:
             recipe=recipe,
             sources=tuple(sources),
             statistics=statistics or {},
-            files=tuple(self._entries[path] for path in sorted(self._entries)),
+            files=self.entries,
             **rows.model_dump(include=set(Rows.model_fields)),
         )
-        self._remove_strays()
+        # What the caller gets is what a reader gets: JSON knows no tuples and no numbers as keys.
+        manifest = Manifest.from_bytes(written.to_bytes(), self.directory.url)
+        if self.sole:
+            self._remove_strays()
         for entry in manifest.files:
             verify(self.directory, entry)
-        with self.directory.create(MANIFEST_NAME) as writer:
-            writer.write(manifest.to_bytes())
+        try:
+            with self.directory.create(MANIFEST_NAME, exclusive=True) as writer:
+                writer.write(manifest.to_bytes())
+        except FileExistsError as error:
+            if self.directory.read(MANIFEST_NAME) != manifest.to_bytes():
+                raise BusyError(
+                    f"another process has just committed {manifest.reference}; a retry finds that version"
+                ) from error
         self.manifest = manifest
         return manifest
 
     def _remove_strays(self) -> None:
         for relative in self.directory.files():
             if relative not in self._entries:
-                log.info("removing %s, left by an attempt that was killed", relative)
+                log.info("removing %s, which is no file of %s@%s", relative, self.dataset, self.version)
                 self.directory.remove(relative)
+
+
+def _checked(relative: str) -> str:
+    if relative == MANIFEST_NAME:
+        raise InvalidInputError(f"{MANIFEST_NAME} is written by commit")
+    if posixpath.normpath(relative) != relative:
+        raise InvalidInputError(f"path {relative!r} of a version has to be written {posixpath.normpath(relative)!r}")
+    return relative
 
 
 def verify(directory: Directory, entry: FileEntry) -> None:
     """Read a file back and compare it with its entry.
 
-    :raises TransferError: when size or digest differ.
+    :raises TransferError: when it is missing, or size or digest differ.
     """
-    digest, size = directory.digest(entry.path)
+    try:
+        digest, size = directory.digest(entry.path)
+    except NotFoundError as error:
+        raise TransferError(f"{directory.url}/{entry.path} has vanished after it was written") from error
     if (digest, size) != (entry.digest, entry.bytes):
         raise TransferError(
             f"{directory.url}/{entry.path} reads back as {size:,} bytes with {digest}, "

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from airflow_dataflow.datasets.catalog.catalog import Catalog, Replica
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Kind, Manifest, new_version_id
-from airflow_dataflow.datasets.name import Reference, check_dataset_name, is_version_id
-from airflow_dataflow.errors import InvalidInputError, NotFoundError, did_you_mean
+from airflow_dataflow.datasets.name import Reference, check_dataset_name, is_dataset_name, is_version_id
+from airflow_dataflow.errors import BusyError, CorruptDataError, InvalidInputError, NotFoundError, did_you_mean
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.draft import VersionDraft, verify
 from airflow_dataflow.storage.tier import TIER_CLASSES, Tier
@@ -102,12 +102,12 @@ class Store:
         """Return the version that the same work has made before, ``None`` when it has to be done.
 
         A process killed between the manifest and the catalog row leaves a version that only storage knows;
-        it is found there and recorded.
+        it is found there and recorded. A row whose files somebody has deleted is no version any more.
         """
         known = self.catalog.find(dataset, fingerprint)
-        if known is not None:
+        if known is not None and self._lies_somewhere(known):
             return known
-        for version in self._version_folders(self.hot, dataset):
+        for version in self.versions_on(self.hot, dataset):
             if version.endswith(f"-{fingerprint[:6]}"):
                 manifest = self._stored_manifest(self.hot, dataset, version)
                 if manifest is not None and manifest.fingerprint == fingerprint:
@@ -122,28 +122,40 @@ class Store:
         """Make a version on the hot tier; call the draft's ``commit`` inside the block.
 
         The id follows from ``at`` and ``fingerprint``, so an attempt after a kill works in the same folder and
-        starts by removing what the killed one left. An error inside the block removes the folder.
+        starts by removing what the killed one left. An error inside the block removes the folder. Where the tier has
+        locks, one process at a time does that; where it has none, nothing is removed, since equal fingerprints write
+        equal bytes, and :meth:`sweep` cleans up.
 
         :param at: moment that the version belongs to; in a DAG the run's time, never the clock of the attempt.
+        :raises BusyError: when another process is making the same version, or has made it since ``find``.
         """
         version = new_version_id(at, fingerprint)
         folder = self.place(self.hot, dataset, version)
-        if folder.exists(MANIFEST_NAME):
-            raise InvalidInputError(f"{dataset}@{version} exists already; use find before draft")
-        folder.remove_all()
-        draft = VersionDraft(
-            folder, dataset=dataset, version=version, kind=kind, fingerprint=fingerprint, parents=parents
-        )
-        try:
-            yield draft
-        except BaseException:
-            if draft.manifest is None:
+        with folder.lock() as sole:
+            self._check_new(dataset, version, fingerprint)
+            if sole:
                 folder.remove_all()
-            raise
-        if draft.manifest is None:
-            folder.remove_all()
-            raise InvalidInputError(f"the draft of {dataset}@{version} was never committed")
-        self._record(draft.manifest, self.hot)
+            draft = VersionDraft(
+                folder, dataset=dataset, version=version, kind=kind, fingerprint=fingerprint, parents=parents, sole=sole
+            )
+            try:
+                yield draft
+                _check_committed(draft)
+            except BaseException:
+                if draft.manifest is None and sole:
+                    folder.remove_all()
+                raise
+        self._record(_check_committed(draft), self.hot)
+
+    def _check_new(self, dataset: str, version: str, fingerprint: str) -> None:
+        existing = self._stored_manifest(self.hot, dataset, version)
+        if existing is None:
+            return
+        if existing.fingerprint == fingerprint:
+            raise BusyError(f"another process has just made {existing.reference}; a retry finds that version")
+        raise InvalidInputError(
+            f"{existing.reference} exists already and was made from something else; give the new one another moment"
+        )
 
     def _record(self, manifest: Manifest, tier: Tier) -> None:
         self.catalog.add(manifest, self.replica(manifest, tier))
@@ -161,75 +173,103 @@ class Store:
     def remove_copy(self, tier: Tier, dataset: str, version: str) -> None:
         """Delete the files of a version on a tier, the manifest first, so that no half of it is ever visible."""
         folder = self.place(tier, dataset, version)
-        folder.remove(MANIFEST_NAME)
-        folder.remove_all()
+        with folder.lock():
+            folder.remove(MANIFEST_NAME)
+            folder.remove_all()
 
     # upkeep -----------------------------------------------------------------------------------
 
     def sweep(self, *, grace: timedelta, now: datetime | None = None) -> list[str]:
-        """Remove version folders without a manifest that nobody has touched for ``grace``.
+        """Remove what killed processes left behind: versions without a manifest, half files, unfinished uploads.
 
-        :param grace: how long an unfinished version may take; one that is being written is never removed.
+        :param grace: how long an unfinished version may take. What a process on this machine is writing is never
+            removed, however long it takes; on a tier without locks the grace alone protects it.
         :param now: the present; the clock when ``None``.
-        :returns: URLs of the folders that were removed.
+        :returns: what was removed, as URLs of folders and paths of files.
         """
         limit = (now or datetime.now(UTC)) - grace
         removed = []
         for tier in self.tiers:
-            for dataset, version in self._all_version_folders(tier):
+            for dataset, version in self._all_versions_on(tier):
                 folder = self.place(tier, dataset, version)
-                if folder.exists(MANIFEST_NAME) or _last_change(folder) > limit:
-                    continue
-                log.info("sweeping %s: no manifest, unchanged for %s", folder.url, grace)
-                folder.remove_all()
-                removed.append(folder.url)
+                if self._sweep_folder(folder, limit):
+                    log.info("swept %s: no manifest, unchanged for %s", folder.url, grace)
+                    removed.append(folder.url)
+            removed += tier.directory.remove_unfinished(limit)
         return removed
 
+    @staticmethod
+    def _sweep_folder(folder: Directory, limit: datetime) -> bool:
+        if folder.exists(MANIFEST_NAME) or folder.changed_at() > limit:
+            return False
+        try:
+            with folder.lock():
+                if folder.exists(MANIFEST_NAME) or folder.changed_at() > limit:
+                    return False
+                folder.remove_all()
+        except BusyError:
+            return False
+        return True
+
     def rebuild(self) -> int:
-        """Restore the catalog's versions and tier replicas from the manifests in storage.
+        """Restore the catalog's versions and tier replicas from the manifests in storage, and forget all others.
 
         Publications are copies outside the store; those that the catalog still knows are kept.
 
         :returns: the number of version copies found.
         """
-        found = 0
+        found = set()
         for tier in self.tiers:
-            for dataset, version in self._all_version_folders(tier):
-                manifest = self._stored_manifest(tier, dataset, version)
+            for dataset, version in self._all_versions_on(tier):
+                try:
+                    manifest = self._stored_manifest(tier, dataset, version)
+                except CorruptDataError as error:
+                    log.warning("left out of the catalog: %s", error)
+                    continue
                 if manifest is not None:
                     self._record(manifest, tier)
-                    found += 1
-        return found
+                    found.add((dataset, version, tier.name))
+        self.catalog.keep_only(found)
+        return len(found)
 
-    def _all_version_folders(self, tier: Tier) -> list[tuple[str, str]]:
-        folders = set()
-        for path in tier.directory.files():
-            parts = path.split("/")
-            for depth, part in enumerate(parts[:-1]):
-                if is_version_id(part):
-                    folders.add(("/".join(parts[:depth]), part))
-                    break
-        return sorted(folders)
-
-    def _version_folders(self, tier: Tier, dataset: str) -> list[str]:
+    def versions_on(self, tier: Tier, dataset: str) -> list[str]:
+        """Return the ids of a dataset's version folders on a tier, newest first, unfinished ones included."""
         folder = tier.directory.child(check_dataset_name(dataset))
-        folder.fs.invalidate_cache()
-        try:
-            names = [path.rstrip("/").rsplit("/", 1)[-1] for path in folder.fs.ls(folder.root, detail=False)]
-        except FileNotFoundError:
-            return []
-        return sorted((name for name in names if is_version_id(name)), reverse=True)
+        return [name for name in reversed(folder.folders()) if is_version_id(name)]
+
+    def _all_versions_on(self, tier: Tier) -> list[tuple[str, str]]:
+        found = []
+        todo = [("", tier.directory)]
+        while todo:
+            dataset, folder = todo.pop()
+            for name in folder.folders():
+                if is_version_id(name):
+                    found.append((dataset, name))
+                elif is_dataset_name(name):
+                    todo.append((f"{dataset}/{name}".lstrip("/"), folder.child(name)))
+        return sorted(item for item in found if item[0])
+
+    def _lies_somewhere(self, manifest: Manifest) -> bool:
+        replicas = self.catalog.replicas(manifest.dataset, manifest.version)
+        on = {replica.tier for replica in replicas}
+        return any(
+            self.place(tier, manifest.dataset, manifest.version).exists(MANIFEST_NAME)
+            for tier in self.tiers
+            if tier.name in on
+        )
 
     def _stored_manifest(self, tier: Tier, dataset: str, version: str) -> Manifest | None:
         folder = self.place(tier, dataset, version)
-        if not folder.exists(MANIFEST_NAME):
+        try:
+            manifest = Manifest.from_bytes(folder.read(MANIFEST_NAME), f"{folder.url}/{MANIFEST_NAME}")
+        except NotFoundError:
             return None
-        return Manifest.from_bytes(folder.read(MANIFEST_NAME), f"{folder.url}/{MANIFEST_NAME}")
+        if (manifest.dataset, manifest.version) != (dataset, version):
+            raise CorruptDataError(f"the manifest in {folder.url} is that of {manifest.reference}: it was copied there")
+        return manifest
 
 
-def _last_change(folder: Directory) -> datetime:
-    newest = datetime.min.replace(tzinfo=UTC)
-    for relative in folder.files():
-        changed = folder.fs.modified(folder.path(relative))
-        newest = max(newest, changed if changed.tzinfo else changed.replace(tzinfo=UTC))
-    return newest
+def _check_committed(draft: VersionDraft) -> Manifest:
+    if draft.manifest is None:
+        raise InvalidInputError(f"the draft of {draft.dataset}@{draft.version} was never committed")
+    return draft.manifest

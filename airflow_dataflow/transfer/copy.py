@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Manifest
 from airflow_dataflow.errors import CorruptDataError, InvalidInputError, NotFoundError, TransferError
 from airflow_dataflow.progress import Progress, no_progress
+from airflow_dataflow.storage.backends import errors_explained
 from airflow_dataflow.storage.digest import CHUNK_BYTES
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.transfer.report import Tally, TransferReport
@@ -41,18 +42,20 @@ def copy_path(
 
     :param source: URL or local path of a file or folder, or a pattern with ``*``, ``?`` or ``[…]``.
     :param target: URL or local path. A single file goes to this path, or into it where it ends with ``/`` or is a
-        folder; all else goes below it, under the path that it has below the source.
+        folder; all else goes below it, under the path that it has below the source or the pattern's fixed part.
     :param source_options: what fsspec's file system of the source takes, credentials included; never logged.
     :param target_options: the same for the target.
     :param progress: told about every file.
     :raises NotFoundError: when the source names no file.
     :raises TransferError: when bytes arrived changed, three times in a row.
     """
-    jobs = _plan(source, target, source_options, target_options)
-    tally = Tally(f"copy to {target}", sum(job.bytes for job in jobs), progress)
-    data = [job for job in jobs if posixpath.basename(job.target_path) != MANIFEST_NAME]
+    goal = Directory.from_url(target, target_options)
+    jobs = _plan(Directory.from_url(source, source_options), goal, into=target.endswith("/"))
+    if not jobs:
+        raise NotFoundError(f"{source!r} names no file")
+    tally = Tally(f"copy to {goal.url}", sum(job.bytes for job in jobs), progress)
     manifests = [job for job in jobs if posixpath.basename(job.target_path) == MANIFEST_NAME]
-    for batch in (data, manifests):
+    for batch in ([job for job in jobs if job not in manifests], manifests):
         in_parallel(lambda job: _copy_unless_there(job, tally), batch)
     return tally.report()
 
@@ -68,99 +71,113 @@ class _Job:
     target_path: str
 
 
-def _plan(
-    source: str, target: str, source_options: dict[str, Any] | None, target_options: dict[str, Any] | None
-) -> list[_Job]:
-    origin = Directory.from_url(source, source_options)
-    folder, name = origin.parent()
-    kind = _kind(origin)
+def _plan(origin: Directory, goal: Directory, *, into: bool) -> list[_Job]:
+    kind, size = _look(origin)
     if kind == "file":
-        goal = Directory.from_url(target, target_options)
-        size = int(origin.fs.info(origin.root)["size"])
-        if target.endswith("/") or _kind(goal) == "directory":
-            return [_Job(folder, name, size, goal, name)]
-        goal_folder, goal_name = goal.parent()
-        return [_Job(folder, name, size, goal_folder, goal_name)]
-    goal = Directory.from_url(target, target_options)
-    if kind == "directory":
-        return [_Job(origin, path, size, goal, path) for path, size in origin.files().items()]
-    base, matches = _matches(origin)
-    if not matches:
-        raise NotFoundError(f"{source!r} names no file")
-    return [_Job(base, path, size, goal, path) for path, size in matches.items()]
+        folder, name = origin.parent()
+        place, path = (goal, name) if into or _look(goal)[0] == "directory" else goal.parent()
+        return [_Job(folder, name, size, place, path)]
+    base, files = (origin, origin.files()) if kind == "directory" else _matches(origin)
+    return [_Job(base, path, size, goal, path) for path, size in files.items()]
 
 
-def _kind(place: Directory) -> str | None:
+def _look(place: Directory) -> tuple[str | None, int]:
+    """Return ``"file"``, ``"directory"`` or ``None`` for what the path itself is, and its size in bytes."""
     try:
-        return str(place.fs.info(place.root)["type"])
+        with errors_explained("the path", place.backend, place.root):
+            info = place.fs.info(place.root)
     except FileNotFoundError:
-        return None
+        return None, 0
+    return info["type"], int(info["size"] or 0)
 
 
 def _matches(pattern: Directory) -> tuple[Directory, dict[str, int]]:
     parts = pattern.root.split("/")
     fixed = next((index for index, part in enumerate(parts) if set(part) & set("*?[")), len(parts) - 1)
-    base = Directory(pattern.fs, "/".join(parts[:fixed]) or "/")
-    found = pattern.fs.glob(pattern.root, detail=True)
-    prefix = base.root.rstrip("/") + "/"
-    return base, {
-        path[len(prefix) :]: int(info["size"]) for path, info in sorted(found.items()) if info["type"] == "file"
-    }
+    base = Directory(pattern.fs, "/".join(parts[:fixed]))
+    with errors_explained("the list of files", pattern.backend, pattern.root):
+        found = pattern.fs.glob(pattern.root, detail=True)
+    names = {path for path, info in found.items() if info["type"] == "file"}
+    return base, {path: size for path, size in base.files().items() if f"{base.root.rstrip('/')}/{path}" in names}
 
 
 def _copy_unless_there(job: _Job, tally: Tally) -> None:
-    if _size(job.target, job.target_path) == job.bytes:
+    if job.target.size(job.target_path) == job.bytes:
         here, there = job.source.digest(job.source_path), job.target.digest(job.target_path)
         if here == there:
             tally.skipped(job.bytes)
             return
-    retrying(lambda: copy_file(job.source, job.source_path, job.target, job.target_path), tally)
+    _retrying(lambda: copy_file(job.source, job.source_path, job.target, job.target_path, size=job.bytes), tally)
     tally.sent(job.bytes)
 
 
-def _size(place: Directory, path: str) -> int | None:
-    try:
-        return int(place.fs.info(place.path(path))["size"])
-    except FileNotFoundError:
-        return None
-
-
 def copy_version_files(
-    manifest: Manifest, source: Directory, target: Directory, *, progress: Progress = no_progress
+    manifest: Manifest,
+    source: Directory,
+    target: Directory,
+    *,
+    share: bool = False,
+    progress: Progress = no_progress,
 ) -> TransferReport:
     """Copy the files of a version, each verified, and its manifest last.
 
     :param manifest: the version.
     :param source: its folder here.
     :param target: its folder there.
+    :param share: let the file system copy where both lie on one; on a local one the two then share their bytes.
     :raises InvalidInputError: when ``target`` holds another content under the same version.
+    :raises BusyError: when another process is writing there.
     """
-    complete = target.exists(MANIFEST_NAME)
-    if complete:
-        _check_same(manifest, target)
     tally = Tally(f"copy {manifest.reference}", manifest.total_bytes, progress)
-    there = target.files()
+    inside = share and source.fs == target.fs
+    with target.lock():
+        complete = _is_complete(manifest, target)
+        there = target.files()
 
-    def send(entry: FileEntry) -> None:
-        if there.get(entry.path) == entry.bytes and target.digest(entry.path)[0] == entry.digest:
-            (tally.skipped if complete else tally.resumed)(entry.bytes)
-            return
-        retrying(lambda: copy_file(source, entry.path, target, entry.path, expected=entry), tally)
-        tally.sent(entry.bytes)
+        def send(entry: FileEntry) -> None:
+            if there.get(entry.path) == entry.bytes and target.digest(entry.path)[0] == entry.digest:
+                (tally.skipped if complete else tally.resumed)(entry.bytes)
+                return
+            _retrying(lambda: _send(entry, source, target, inside=inside), tally)
+            tally.sent(entry.bytes)
 
-    in_parallel(send, manifest.files)
-    if not complete:
-        with target.create(MANIFEST_NAME) as writer:
-            writer.write(manifest.to_bytes())
+        in_parallel(send, manifest.files)
+        if not complete:
+            _write_manifest(manifest, source, target)
     return tally.report()
 
 
-def _check_same(manifest: Manifest, target: Directory) -> None:
-    if target.read(MANIFEST_NAME) != manifest.to_bytes():
+def _is_complete(manifest: Manifest, target: Directory) -> bool:
+    try:
+        existing = Manifest.from_bytes(target.read(MANIFEST_NAME), f"{target.url}/{MANIFEST_NAME}")
+    except NotFoundError:
+        return False
+    if existing != manifest:
         raise InvalidInputError(
             f"{target.url} already holds another content of {manifest.reference}; nothing was changed there: "
-            "publish to another place, or remove that copy first"
+            "choose another place, or remove that copy first"
         )
+    return True
+
+
+def _write_manifest(manifest: Manifest, source: Directory, target: Directory) -> None:
+    try:
+        with target.create(MANIFEST_NAME, exclusive=True) as writer:
+            writer.write(source.read(MANIFEST_NAME))
+    except FileExistsError:
+        # Another process has copied the same version meanwhile; that is as good, or refused.
+        _is_complete(manifest, target)
+
+
+def _send(entry: FileEntry, source: Directory, target: Directory, *, inside: bool) -> None:
+    if inside:
+        source.copy(entry.path, target, entry.path)
+        found = target.digest(entry.path)
+        if found != (entry.digest, entry.bytes):
+            target.remove(entry.path)
+            raise _corrupt(source, entry, found)
+        return
+    copy_file(source, entry.path, target, entry.path, size=entry.bytes, expected=entry)
 
 
 def copy_file(
@@ -169,23 +186,22 @@ def copy_file(
     target: Directory,
     target_path: str,
     *,
+    size: int = 0,
     expected: FileEntry | None = None,
 ) -> tuple[str, int]:
     """Copy one file, read it back, and return its digest and size in bytes.
 
+    :param size: bytes to expect, as far as they are known.
     :param expected: what the source's manifest says of the file; a source that differs is not copied.
     :raises CorruptDataError: when the source is not what ``expected`` says.
     :raises TransferError: when the target reads back differently; it is removed again.
     """
-    with source.open(source_path) as reader, target.create(target_path) as writer:
+    with source.open(source_path) as reader, target.create(target_path, expected_bytes=size) as writer:
         while chunk := reader.read(CHUNK_BYTES):
             writer.write(chunk)
         sent = (writer.digest, writer.bytes_written)
         if expected is not None and sent != (expected.digest, expected.bytes):
-            raise CorruptDataError(
-                f"{source.url}/{source_path} has {sent[1]:,} bytes with {sent[0]}, but its manifest says "
-                f"{expected.bytes:,} bytes with {expected.digest}; restore it from another copy"
-            )
+            raise _corrupt(source, expected, sent)
     arrived = target.digest(target_path)
     if arrived != sent:
         target.remove(target_path)
@@ -196,8 +212,14 @@ def copy_file(
     return sent
 
 
-def retrying(work: Callable[[], object], tally: Tally) -> None:
-    """Do ``work`` again when the network failed it, up to three times in all."""
+def _corrupt(source: Directory, entry: FileEntry, found: tuple[str, int]) -> CorruptDataError:
+    return CorruptDataError(
+        f"{source.url}/{entry.path} has {found[1]:,} bytes with {found[0]}, but its manifest says "
+        f"{entry.bytes:,} bytes with {entry.digest}; restore it from another copy"
+    )
+
+
+def _retrying(work: Callable[[], object], tally: Tally) -> None:
     for left in reversed(range(_TRIES)):
         try:
             work()

@@ -17,6 +17,8 @@ from airflow_dataflow.transfer.report import TransferReport
 
 log = logging.getLogger(__name__)
 
+_LONGEST_LOCATION = 250
+
 
 def publish(
     store: Store,
@@ -39,17 +41,32 @@ def publish(
     :raises InvalidInputError: when the target already has another content under the same version.
     :raises TransferError: when bytes arrived changed, or the connection broke, several times in a row.
     """
-    if urlsplit(target_url).password is not None or urlsplit(target_url).query:
-        raise InvalidInputError("a target URL is recorded, so it must not carry credentials; use a connection for them")
-    target = Directory.from_url(target_url, storage_options)
+    target = Directory.from_url(_without_credentials(target_url), storage_options)
     total = TransferReport()
     for reference in references:
         manifest = store.manifest(reference)
         place = target.child(f"{manifest.dataset}/{manifest.version}")
-        report = copy_version_files(manifest, store.directory(manifest), place, progress=progress)
-        store.catalog.put_replica(
-            Replica(dataset=manifest.dataset, version=manifest.version, location=place.url, tier=None, url=place.url)
+        published = Replica(
+            dataset=manifest.dataset, version=manifest.version, location=_short(place.url), tier=None, url=place.url
         )
+        report = copy_version_files(manifest, store.directory(manifest), place, progress=progress)
+        store.catalog.put_replica(published)
         log.info("published %s to %s: %s", manifest.reference, place.url, report)
         total += report
     return total
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is not None or parts.query:
+        raise InvalidInputError(
+            f"the URL of {parts.scheme}://{parts.hostname}{parts.path} is recorded, so it must not carry credentials: "
+            "keep them in a connection"
+        )
+    return url
+
+
+def _short(location: str) -> str:
+    if len(location) > _LONGEST_LOCATION:
+        raise InvalidInputError(f"{location} has {len(location)} characters; the catalog keeps {_LONGEST_LOCATION}")
+    return location

@@ -10,7 +10,6 @@ from airflow_dataflow.datasets.manifest import Manifest
 from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.store import Store
-from airflow_dataflow.storage.tier import Tier
 from airflow_dataflow.transfer.copy import copy_version_files
 from airflow_dataflow.transfer.report import TransferReport
 
@@ -44,6 +43,7 @@ def copy_version(store: Store, reference: str, target: str, *, progress: Progres
         manifest,
         store.directory(manifest),
         store.place(tier, manifest.dataset, manifest.version),
+        share=True,
         progress=progress,
     )
     store.catalog.put_replica(store.replica(manifest, tier))
@@ -76,16 +76,11 @@ def _demote(store: Store, manifest: Manifest, progress: Progress) -> list[Move]:
     coldest = store.tiers[-1]
     moves = []
     for tier in store.tiers[:-1]:
-        folder = store.place(tier, manifest.dataset, manifest.version)
-        if not folder.files():
+        if not store.place(tier, manifest.dataset, manifest.version).files():
             continue
         copy_version(store, manifest.reference, coldest.name, progress=progress)
-        _drop(store, manifest, tier)
+        store.catalog.remove_replica(store.replica(manifest, tier))
+        store.remove_copy(tier, manifest.dataset, manifest.version)
         log.info("moved %s from %s to %s: %s bytes", manifest.reference, tier.name, coldest.name, manifest.total_bytes)
         moves.append(Move(manifest.reference, tier.name, coldest.name, manifest.total_bytes))
     return moves
-
-
-def _drop(store: Store, manifest: Manifest, tier: Tier) -> None:
-    store.catalog.remove_replica(store.replica(manifest, tier))
-    store.remove_copy(tier, manifest.dataset, manifest.version)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -9,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from airflow_dataflow.datasets.catalog.tables import VERSION_TABLE, replicas, versions
 from airflow_dataflow.datasets.manifest import Manifest
 from airflow_dataflow.datasets.name import Reference
-from airflow_dataflow.errors import InvalidInputError, NotFoundError, did_you_mean
+from airflow_dataflow.errors import AccessDeniedError, InvalidInputError, NotFoundError, StorageFullError, did_you_mean
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
@@ -54,60 +56,78 @@ class Catalog:
     @cached_property
     def engine(self) -> Engine:
         """The engine, with the tables in place."""
-        if self._url.get_backend_name() == "sqlite" and self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
-            engine = sa.create_engine(self._url, connect_args={"timeout": _LOCK_WAIT_SECONDS})
-            sa.event.listen(engine, "connect", _configure_sqlite)
-        else:
-            engine = sa.create_engine(self._url, pool_pre_ping=True)
-        current = _schema_version(engine)
-        if current is None:
-            _migrate(engine)
-        elif current != _newest_schema_version():
+        engine = self._connect()
+        with _errors_explained(self._shown):
+            current = _schema_version(engine)
+            if current is None:
+                _migrate(engine)
+                return engine
+        newest = _newest_schema_version()
+        if current < newest:
             raise InvalidInputError(
-                f"catalog {self._url.render_as_string()} has schema {current}, this release needs "
-                f"{_newest_schema_version()}: run 'dataflow catalog upgrade'"
+                f"catalog {self._shown} has schema {current}, this release needs {newest}: "
+                "run 'dataflow catalog upgrade'"
             )
+        if current > newest:
+            raise InvalidInputError(
+                f"catalog {self._shown} has schema {current} of a later release, this one knows {newest}: "
+                "install the release that the others use"
+            )
+        return engine
+
+    @property
+    def _shown(self) -> str:
+        return self._url.render_as_string(hide_password=True)
+
+    def _connect(self) -> Engine:
+        if self._url.get_backend_name() != "sqlite":
+            return sa.create_engine(self._url, pool_pre_ping=True)
+        options: dict[str, Any] = {"connect_args": {"timeout": _LOCK_WAIT_SECONDS}}
+        if self._url.database not in (None, "", ":memory:"):
+            Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
+            # A file costs nothing to open, and a connection that is not kept cannot be inherited by a forked task.
+            options["poolclass"] = sa.NullPool
+        engine = sa.create_engine(self._url, **options)
+        sa.event.listen(engine, "connect", _configure_sqlite)
         return engine
 
     def upgrade(self) -> str:
         """Bring the tables to this release's schema and return its revision."""
         self.__dict__.pop("engine", None)
-        engine = sa.create_engine(self._url)
+        engine = self._connect()
         try:
-            _migrate(engine)
+            with _errors_explained(self._shown):
+                _migrate(engine)
         finally:
             engine.dispose()
         return _newest_schema_version()
 
     def _rows(self, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
-        with self.engine.connect() as connection:
+        with _errors_explained(self._shown), self.engine.connect() as connection:
             return list(connection.execute(statement).all())
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with _errors_explained(self._shown), self.engine.begin() as connection:
+            yield connection
 
     # versions ---------------------------------------------------------------------------------
 
     def add(self, manifest: Manifest, replica: Replica) -> None:
         """Record a version and a copy of it; recording it again changes nothing but the time of the check."""
-        with self.engine.begin() as connection:
-            known = connection.execute(
-                sa.select(versions.c.version).where(_is(versions, manifest.dataset, manifest.version))
-            ).first()
-            if known is None:
-                connection.execute(
-                    versions.insert().values(
-                        dataset=manifest.dataset,
-                        version=manifest.version,
-                        kind=manifest.kind,
-                        fingerprint=manifest.fingerprint,
-                        rows_in=manifest.rows_in,
-                        rows_out=manifest.rows_out,
-                        rows_quarantined=manifest.rows_quarantined,
-                        bytes=manifest.total_bytes,
-                        files=len(manifest.files),
-                        manifest=manifest.to_bytes().decode(),
-                    )
-                )
-            self._put_replica(connection, replica)
+        described = {
+            "kind": manifest.kind,
+            "fingerprint": manifest.fingerprint,
+            "rows_in": manifest.rows_in,
+            "rows_out": manifest.rows_out,
+            "rows_quarantined": manifest.rows_quarantined,
+            "bytes": manifest.total_bytes,
+            "files": len(manifest.files),
+            "manifest": manifest.to_bytes().decode(),
+        }
+        with self._writing() as connection:
+            _put(connection, versions, {"dataset": manifest.dataset, "version": manifest.version}, described)
+        self.put_replica(replica)
 
     def manifests(self, dataset: str) -> list[Manifest]:
         """Return the manifests of a dataset's versions, newest first."""
@@ -154,9 +174,22 @@ class Catalog:
 
     def remove(self, dataset: str, version: str) -> None:
         """Forget a version and its copies; the files are the caller's affair."""
-        with self.engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(replicas.delete().where(_is(replicas, dataset, version)))
             connection.execute(versions.delete().where(_is(versions, dataset, version)))
+
+    def keep_only(self, copies: Set[tuple[str, str, str]]) -> None:
+        """Forget all copies on tiers but these, and the versions that have no copy left.
+
+        :param copies: dataset, version and tier of each copy.
+        """
+        with self._writing() as connection:
+            for row in connection.execute(sa.select(replicas).where(replicas.c.tier.is_not(None))).all():
+                if (row.dataset, row.version, row.tier) not in copies:
+                    here = _is(replicas, row.dataset, row.version)
+                    connection.execute(replicas.delete().where(here, replicas.c.location == row.location))
+            lies = sa.exists().where(replicas.c.dataset == versions.c.dataset, replicas.c.version == versions.c.version)
+            connection.execute(versions.delete().where(~lies))
 
     # replicas ---------------------------------------------------------------------------------
 
@@ -167,17 +200,16 @@ class Catalog:
 
     def put_replica(self, replica: Replica) -> None:
         """Record a copy of a known version, checked just now."""
-        with self.engine.begin() as connection:
-            self._put_replica(connection, replica)
+        key = {"dataset": replica.dataset, "version": replica.version, "location": replica.location}
+        described = {"tier": replica.tier, "url": replica.url, "verified_at": datetime.now(UTC).replace(tzinfo=None)}
+        with self._writing() as connection:
+            _put(connection, replicas, key, described)
 
     def remove_replica(self, replica: Replica) -> None:
         """Forget a copy."""
-        with self.engine.begin() as connection:
-            connection.execute(
-                replicas.delete().where(
-                    _is(replicas, replica.dataset, replica.version), replicas.c.location == replica.location
-                )
-            )
+        with self._writing() as connection:
+            here = _is(replicas, replica.dataset, replica.version)
+            connection.execute(replicas.delete().where(here, replicas.c.location == replica.location))
 
     def published(self, dataset: str) -> Manifest | None:
         """Return the newest version that was copied outside the store, ``None`` when none was."""
@@ -194,19 +226,19 @@ class Catalog:
         )
         return Manifest.from_bytes(rows[0].manifest.encode(), f"catalog row of {dataset}") if rows else None
 
-    def _put_replica(self, connection: Connection, replica: Replica) -> None:
-        here = sa.and_(_is(replicas, replica.dataset, replica.version), replicas.c.location == replica.location)
-        connection.execute(replicas.delete().where(here))
-        connection.execute(
-            replicas.insert().values(
-                dataset=replica.dataset,
-                version=replica.version,
-                location=replica.location,
-                tier=replica.tier,
-                url=replica.url,
-                verified_at=datetime.now(UTC).replace(tzinfo=None),
-            )
-        )
+
+def _put(connection: Connection, table: sa.Table, key: dict[str, Any], described: dict[str, Any]) -> None:
+    """Insert a row or replace it; of two processes that insert it at once, the second one replaces it."""
+    here = sa.and_(*(table.c[name] == value for name, value in key.items()))
+    update = table.update().where(here).values(described)
+    if connection.execute(update).rowcount:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(table.insert().values(**key, **described))
+    except IntegrityError:
+        if not connection.execute(update).rowcount:
+            raise
 
 
 def _is(table: sa.Table, dataset: str, version: str) -> sa.ColumnElement[bool]:
@@ -215,6 +247,21 @@ def _is(table: sa.Table, dataset: str, version: str) -> sa.ColumnElement[bool]:
 
 def _replica(row: sa.Row[Any]) -> Replica:
     return Replica(dataset=row.dataset, version=row.version, location=row.location, tier=row.tier, url=row.url)
+
+
+@contextmanager
+def _errors_explained(catalog: str) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        name = getattr(error.orig, "sqlite_errorname", "")
+        if name == "SQLITE_FULL":
+            raise StorageFullError(f"no space left for catalog {catalog}: delete something, or move it") from error
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+            raise AccessDeniedError(
+                f"catalog {catalog} cannot be written ({error.orig}): let this user write its folder"
+            ) from error
+        raise
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
