@@ -97,6 +97,12 @@ def bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
+@pytest.fixture
+def s3_options(s3_url: str) -> dict[str, Any]:
+    """Return what fsspec needs to open ``s3://…`` URLs on the server of the tests."""
+    return {"key": "tests", "secret": "any", "client_kwargs": {"endpoint_url": s3_url, "region_name": "us-east-1"}}
+
+
 @pytest.fixture(scope="session")
 def airflow_db() -> None:
     """Make Airflow's own database, and load what ``dag.test`` serves its tasks from."""
