@@ -1,0 +1,1 @@
+"""Extractors: one file each, named after its key in recipes; the folder is the registry."""
