@@ -15,12 +15,26 @@ def get_provider_info() -> dict[str, Any]:
             "publish, and move versions between storage tiers."
         ),
         "integrations": [{"integration-name": "Dataflow", "tags": ["software"]}],
+        "operators": [
+            {
+                "integration-name": "Dataflow",
+                "python-modules": [
+                    "airflow_dataflow.operators.cleaning",
+                    "airflow_dataflow.operators.features",
+                    "airflow_dataflow.operators.storage",
+                    "airflow_dataflow.operators.training",
+                    "airflow_dataflow.operators.transfer",
+                ],
+            }
+        ],
+        "sensors": [{"integration-name": "Dataflow", "python-modules": ["airflow_dataflow.sensors.storage"]}],
         "hooks": [
             {
                 "integration-name": "Dataflow",
                 "python-modules": ["airflow_dataflow.hooks.dataflow", "airflow_dataflow.hooks.storage"],
             }
         ],
+        "triggers": [{"integration-name": "Dataflow", "python-modules": ["airflow_dataflow.triggers.storage"]}],
         "connection-types": [
             {
                 "connection-type": "dataflow",
@@ -78,5 +92,6 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
+        "extra-links": ["airflow_dataflow.operators._links.ReportLink"],
         "cli": ["airflow_dataflow.cli.airflow_group.get_cli_commands"],
     }

@@ -1,0 +1,117 @@
+"""Sensors that wait for data to arrive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+from airflow.triggers.base import StartTriggerArgs
+
+from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
+from airflow_dataflow.triggers.storage import LandingWatch, ObjectTrigger
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+
+class ObjectSensor(BaseSensorOperator):
+    """Wait until files lie at a URL and have stopped to grow.
+
+    Hidden and unfinished files (``.name``, ``_name``, ``name.part``, ``name.tmp``) and files of unknown formats do not
+    count, just as ``IngestDatasetOperator`` does not read them. The waiting is done by Airflow's triggerer from the
+    start to the end, so it takes no worker at all. A retry is safe: it waits again.
+
+    :param url: folder, file or pattern such as ``s3://aws_default@bucket/landing/*.csv`` (templated).
+    :param conn_id: Airflow connection that opens it; the one in the URL, or the default of its provider, when absent
+        (templated).
+    :param min_files: how many files have to be there.
+    :param settle_seconds: how long no file may have changed, appeared or vanished.
+    :param poke_interval: seconds between two looks.
+    :param deferrable: whether the triggerer waits; otherwise a worker does.
+    """
+
+    template_fields: Sequence[str] = ("url", "conn_id")
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        conn_id: str | None = None,
+        min_files: int = 1,
+        settle_seconds: float = 10.0,
+        poke_interval: timedelta | float = 30.0,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.url = url
+        self.conn_id = conn_id
+        self.min_files = min_files
+        self.settle_seconds = settle_seconds
+        self.deferrable = deferrable
+        # Older triggerers do not render templates; there a worker renders them and then hands over.
+        self.start_from_trigger = deferrable and AIRFLOW_V_3_3_PLUS
+        trigger_class, trigger_kwargs = self._trigger().serialize()
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=trigger_class,
+            trigger_kwargs=trigger_kwargs,
+            next_method="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
+        )
+
+    def _trigger(self) -> ObjectTrigger:
+        return ObjectTrigger(
+            url=self.url,
+            conn_id=self.conn_id,
+            min_files=self.min_files,
+            settle_seconds=self.settle_seconds,
+            poke_interval=self.poke_interval,
+        )
+
+    def execute(self, context: Context) -> Any:
+        """Hand the waiting over to the triggerer, or wait here."""
+        if self.deferrable:
+            self.defer(trigger=self._trigger(), method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+        with self._timeout_explained():
+            return super().execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
+        """Look twice, and tell whether the files are there and the same."""
+        watch = LandingWatch(self.url, self.conn_id)
+        with fail_at_once_on_terminal_errors():
+            files = watch.files()
+            if len(files) >= self.min_files:
+                time.sleep(self.settle_seconds)
+                if watch.files() == files:
+                    return PokeReturnValue(is_done=True, xcom_value=watch.summary(files))
+        return PokeReturnValue(is_done=False)
+
+    def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
+        """End the task after an event that did not end it already, such as an error that a retry cannot change."""
+        if isinstance(event, dict) and "error" in event:
+            raise AirflowFailException(event["error"])
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the waiting."""
+        with self._timeout_explained():
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    @contextmanager
+    def _timeout_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except AirflowSensorTimeout as error:
+            raise AirflowSensorTimeout(
+                f"waited {timedelta(seconds=self.timeout)} for {self.min_files} complete files at {self.url}: check "
+                "that they were delivered there under names and in formats that an ingest reads, or raise 'timeout'"
+            ) from error
