@@ -108,9 +108,9 @@ class Directory:
         if not separator:
             return cls(fsspec.filesystem("file"), os.path.abspath(url))  # noqa: PTH100 - Path keeps ".." as it is
         # A listing that is remembered hides what other processes write; local file systems remember none.
-        options = {} if scheme in ("file", "local") else {"use_listings_cache": False}
+        options: dict[str, Any] = {} if scheme in ("file", "local") else {"use_listings_cache": False}
         try:
-            fs, root = fsspec.url_to_fs(url, **options, **(storage_options or {}))
+            fs, root = fsspec.url_to_fs(url, **(options | (storage_options or {})))
         except ImportError as error:
             raise MissingPackageError(f"{scheme}:// needs a package that is not installed: {error}") from error
         except ValueError as error:
@@ -258,7 +258,7 @@ class Directory:
         """Remove the folder and all that is in it; one that is not there is no error."""
         self.fs.invalidate_cache()
         with errors_explained("the folder", self.backend, self.root), suppress(FileNotFoundError):
-            self.fs.rm(self.root, recursive=True)
+            self.backend.remove_all(self.root)
 
     def remove_unfinished(self, before: datetime) -> list[str]:
         """Remove what killed writers left in this folder and no listing shows, untouched since ``before``."""

@@ -73,8 +73,7 @@ class Store:
             f"{manifest.reference} lies on none of the tiers {', '.join(tier.name for tier in self.tiers)}"
         )
 
-    @staticmethod
-    def place(tier: Tier, dataset: str, version: str) -> Directory:
+    def place(self, tier: Tier, dataset: str, version: str) -> Directory:
         """Return the folder that a version has, or would have, on a tier."""
         return tier.directory.child(f"{check_dataset_name(dataset)}/{version}")
 

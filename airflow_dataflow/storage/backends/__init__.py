@@ -69,6 +69,13 @@ class Backend:
         self.make_folder(posixpath.dirname(target))
         self.fs.cp_file(source, target)
 
+    def remove_all(self, path: str) -> None:
+        """Remove a folder and all that is in it.
+
+        :raises FileNotFoundError: when it is not there.
+        """
+        self.fs.rm(path, recursive=True)
+
     @contextmanager
     def lock(self, path: str) -> Iterator[bool]:  # noqa: ARG002 - subclasses look
         """Hold the sole right to write the folder ``path``; it ends with the block, or with the process.

@@ -17,6 +17,7 @@ from airflow_dataflow.storage.backends import Backend
 
 _PART_BYTES = 8 << 20
 _MOST_PARTS = 10_000
+_KEYS_AT_ONCE = 1000
 _DENIED = frozenset({"AccessDenied", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "NoCredentials"})
 _BUSY = frozenset(
     {
@@ -58,10 +59,19 @@ class S3Backend(Backend):
     def make_folder(self, path: str) -> None:
         """Do nothing: there are no folders, and a bucket that is missing is an error rather than a wish."""
 
+    def remove_all(self, path: str) -> None:
+        """Delete every key below ``path``; s3fs would take brackets in it for a pattern, and hide what was refused."""
+        bucket, prefix = _split(path)
+        keys = [found["Key"] for found in self._listed("list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)]
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            batch = [{"Key": key} for key in keys[start : start + _KEYS_AT_ONCE]]
+            answer = self.fs.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+            for refused in answer.get("Errors", ()):
+                raise PermissionError(f"{refused['Code']}: {refused['Key']} was not deleted")
+
     def remove_unfinished(self, root: str, before: datetime) -> list[str]:
         """Abort the uploads below ``root`` that got no part since ``before``; their parts cost money until then."""
-        bucket, _, key = root.partition("/")
-        prefix = f"{key}/" if key else ""
+        bucket, prefix = _split(root)
         removed = []
         for upload in self._listed("list_multipart_uploads", "Uploads", Bucket=bucket, Prefix=prefix):
             which = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
@@ -95,6 +105,12 @@ class S3Backend(Backend):
         if code in _BUSY:
             return TransferError(f"trouble with {what} in bucket {bucket!r}: {detail}")
         return super().explain(error, what, path)
+
+
+def _split(folder: str) -> tuple[str, str]:
+    """Return the bucket and what the keys of everything in the folder begin with."""
+    bucket, _, key = folder.partition("/")
+    return bucket, f"{key}/" if key else ""
 
 
 def _diagnosis(error: BaseException | None) -> tuple[str | None, str]:
