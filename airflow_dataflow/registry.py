@@ -62,15 +62,25 @@ class Registry(Generic[Unit]):
 
         :raises InvalidInputError: for an unknown name, an unknown parameter or a value of the wrong type.
         """
-        unit = self.get(name)
-        fields = [field.name for field in dataclasses.fields(cast(Any, unit)) if field.init]
-        for key in parameters:
-            if key not in fields:
-                raise InvalidInputError(f"{self.kind} {name!r} has no parameter {key!r}{did_you_mean(key, fields)}")
-        try:
-            return TypeAdapter(unit).validate_python(dict(parameters))
-        except ValidationError as error:
-            raise InvalidInputError(f"{self.kind} {name!r}: {explain(error)}") from error
+        return make(self.get(name), f"{self.kind} {name!r}", parameters)
+
+
+def make(kind: type[Unit], what: str, parameters: Mapping[str, Any]) -> Unit:
+    """Make a frozen dataclass from parameters that a person wrote.
+
+    :param kind: the dataclass.
+    :param what: what it is called in messages, e.g. ``cleaning rule 'text_length'``.
+    :param parameters: values by field name; those that are absent have their defaults.
+    :raises InvalidInputError: for an unknown parameter, with the closest one, or a value of the wrong type.
+    """
+    fields = [field.name for field in dataclasses.fields(cast(Any, kind)) if field.init]
+    for key in parameters:
+        if key not in fields:
+            raise InvalidInputError(f"{what} has no parameter {key!r}{did_you_mean(key, fields)}")
+    try:
+        return TypeAdapter(kind).validate_python(dict(parameters))
+    except ValidationError as error:
+        raise InvalidInputError(f"{what}: {explain(error)}") from error
 
 
 def explain(error: ValidationError) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_dataflow.operators._dataset import DatasetOperator
+from airflow_dataflow.operators._links import ReportLink
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,6 +32,7 @@ class CleanDatasetOperator(DatasetOperator):
 
     template_fields: Sequence[str] = ("source", "target", "recipe", "dataflow_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"recipe": "json"}
+    operator_extra_links = (ReportLink(),)
 
     def __init__(
         self, *, source: str, target: str, recipe: str | Mapping[str, Any], refit: bool = False, **kwargs: Any

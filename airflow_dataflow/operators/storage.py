@@ -2,18 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_dataflow.hooks.dataflow import DataflowHook
+from airflow_dataflow.hooks.storage import split_conn_id, storage_options, uri
 from airflow_dataflow.operators._context import task_progress
+from airflow_dataflow.operators._dataset import DatasetOperator
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_dataflow.datasets.manifest import Manifest
+    from airflow_dataflow.progress import Progress
+    from airflow_dataflow.storage.store import Store
+
+
+class IngestDatasetOperator(DatasetOperator):
+    """Read the files of a landing folder, and make a version that holds their rows.
+
+    Files that the newest version of ``target`` has read before are carried over unread; rows and files that cannot be
+    read go to the version's quarantine with their reason. A retry is safe: it returns the version that an earlier
+    attempt finished. Without anything new it returns the newest version.
+
+    :param source: URL or path of a folder, a file or a pattern such as ``s3://aws_default@bucket/landing/*.csv``
+        (templated).
+    :param target: dataset to add a version to (templated).
+    :param source_conn_id: Airflow connection that opens ``source``; the one in the URL, or the default of its provider,
+        when absent (templated).
+    :param options: how to read, by the names of :class:`~airflow_dataflow.ingest.options.IngestOptions`, e.g.
+        ``{"missing": "drop"}`` (templated).
+    """
+
+    template_fields: Sequence[str] = ("source", "target", "source_conn_id", "options", "dataflow_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json"}
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        target: str,
+        source_conn_id: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.target = target
+        self.source_conn_id = source_conn_id
+        self.options = options
+
+    def make_version(self, store: Store, *, at: datetime, progress: Progress) -> Manifest:
+        """Read the files."""
+        from airflow_dataflow.ingest.ingest import ingest
+        from airflow_dataflow.ingest.options import IngestOptions
+        from airflow_dataflow.registry import make
+
+        source, conn_id = split_conn_id(self.source, self.source_conn_id)
+        return ingest(
+            store,
+            source,
+            self.target,
+            at=at,
+            options=make(IngestOptions, "ingest", self.options or {}),
+            storage_options=storage_options(source, conn_id),
+            progress=progress,
+        )
+
+    def lineage_inputs(self, manifest: Manifest) -> list[str]:  # noqa: ARG002 - the files count, not the version
+        """Return the URI of the landing folder."""
+        return [uri(self.source)]
 
 
 class RebalanceTiersOperator(BaseOperator):

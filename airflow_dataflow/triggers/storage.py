@@ -36,11 +36,12 @@ class LandingWatch:
 
     def files(self) -> list[LandingFile]:
         """Return the files that an ingest would read now; none when the folder does not exist yet."""
-        from airflow_dataflow.ingest.ingest import landing_files
+        from airflow_dataflow.ingest.landing import Landing
+        from airflow_dataflow.ingest.readers import build_readers
 
         try:
-            return landing_files(self.url, storage_options=self._options)
-        except (NotFoundError, FileNotFoundError):
+            return Landing(self.url, set(build_readers({})), self._options).files
+        except NotFoundError:
             return []
 
     def summary(self, files: list[LandingFile]) -> dict[str, int]:
