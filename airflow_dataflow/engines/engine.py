@@ -34,7 +34,7 @@ ORDER = (FILE, ROW)
 """The two columns that name and order rows."""
 
 Kernel = Callable[[pl.DataFrame], pl.DataFrame]
-"""A function of one batch. It may drop rows and change columns, but keeps no state; it has to pickle for a cluster."""
+"""A function of one batch. It may drop rows and change columns, but keeps no state; a cluster gets a pickled copy."""
 
 SUMMARY = "__summary"
 """What :data:`Split` gives under this name is no folder: it comes back to the caller."""

@@ -102,7 +102,7 @@ def read_batches(
         total = table.metadata.num_rows
         first = 0
         for batch in table.iter_batches(_batch_rows(table, batch_bytes), columns=present):
-            yield _numbered(_conform(batch, schema, file), number, first), total
+            yield _numbered(_conform(batch, schema, file.path), number, first), total
             first += len(batch)
         if not first:
             yield empty_batch(schema), total
@@ -110,7 +110,8 @@ def read_batches(
 
 def empty_batch(schema: pa.Schema) -> pl.DataFrame:
     """Return a batch without rows, so that kernels can say which columns they make."""
-    return _numbered(pl.DataFrame(pl.from_arrow(schema.empty_table())), 0, 0)
+    nothing = pa.RecordBatch.from_pydict({name: [] for name in schema.names}, schema)
+    return _numbered(_conform(nothing, schema, "the source"), 0, 0)
 
 
 def _numbered(rows: pl.DataFrame, file: int, first: int) -> pl.DataFrame:
@@ -124,7 +125,7 @@ def _batch_rows(table: pq.ParquetFile, batch_bytes: int) -> int:
     return max(1, min(MAX_BATCH_ROWS, int(batch_bytes / max(row_bytes, 1))))
 
 
-def _conform(batch: pa.RecordBatch, schema: pa.Schema, file: TableFile) -> pl.DataFrame:
+def _conform(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pl.DataFrame:
     columns = []
     for field in schema:
         index = batch.schema.get_field_index(field.name)
@@ -133,7 +134,7 @@ def _conform(batch: pa.RecordBatch, schema: pa.Schema, file: TableFile) -> pl.Da
             columns.append(pl.Series(field.name, column))
         except (pa.ArrowException, pl.exceptions.PolarsError, TypeError) as error:
             raise InvalidInputError(
-                f"column {field.name!r} of {file.path} has type {batch.schema.field(index).type}, which cannot be "
+                f"column {field.name!r} of {where} has type {batch.schema.field(index).type}, which cannot be "
                 f"read as {field.type}: {error}"
             ) from error
     return pl.DataFrame(columns) if columns else pl.DataFrame(height=len(batch))

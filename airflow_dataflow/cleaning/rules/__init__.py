@@ -1,0 +1,1 @@
+"""Cleaning rules: one file each; the file's name is the rule's name in recipes."""
