@@ -127,7 +127,7 @@ class Catalog:
         }
         with self._writing() as connection:
             _put(connection, versions, {"dataset": manifest.dataset, "version": manifest.version}, described)
-        self.put_replica(replica)
+            _put_replica(connection, replica)
 
     def manifests(self, dataset: str) -> list[Manifest]:
         """Return the manifests of a dataset's versions, newest first."""
@@ -200,10 +200,8 @@ class Catalog:
 
     def put_replica(self, replica: Replica) -> None:
         """Record a copy of a known version, checked just now."""
-        key = {"dataset": replica.dataset, "version": replica.version, "location": replica.location}
-        described = {"tier": replica.tier, "url": replica.url, "verified_at": datetime.now(UTC).replace(tzinfo=None)}
         with self._writing() as connection:
-            _put(connection, replicas, key, described)
+            _put_replica(connection, replica)
 
     def remove_replica(self, replica: Replica) -> None:
         """Forget a copy."""
@@ -225,6 +223,12 @@ class Catalog:
             .limit(1)
         )
         return Manifest.from_bytes(rows[0].manifest.encode(), f"catalog row of {dataset}") if rows else None
+
+
+def _put_replica(connection: Connection, replica: Replica) -> None:
+    key = {"dataset": replica.dataset, "version": replica.version, "location": replica.location}
+    described = {"tier": replica.tier, "url": replica.url, "verified_at": datetime.now(UTC).replace(tzinfo=None)}
+    _put(connection, replicas, key, described)
 
 
 def _put(connection: Connection, table: sa.Table, key: dict[str, Any], described: dict[str, Any]) -> None:

@@ -1,0 +1,129 @@
+"""Processes that are killed by SIGKILL at a chosen step of their work.
+
+A step is anything that can leave a trace: a file that is opened, written, renamed, linked or removed, a folder that is
+made or listed, a lock, a statement or a commit of the catalog, a request to S3. Killing a process before each of its
+steps in turn shows every state that a crash can leave.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+# What the processes import would otherwise be most of their work.
+_CONTEXT.set_forkserver_preload(["tests.killing", "tests.storage.versions", "alembic.command", "s3fs"])
+_FILE_EVENTS = frozenset(
+    {"open", "os.link", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir", "os.truncate"}
+)
+_TIMEOUT_SECONDS = 120
+
+
+def killed_at(step: int, act: Callable[..., None], *args: Any) -> bool:
+    """Run ``act(*args)`` in a process that dies right before its step number ``step``.
+
+    :returns: whether it came that far; otherwise it has finished its work.
+    """
+    process = _CONTEXT.Process(target=_run, args=(step, act, args))
+    process.start()
+    process.join(_TIMEOUT_SECONDS)
+    code = process.exitcode
+    if code is None:
+        process.kill()
+    process.close()
+    assert code in (0, -signal.SIGKILL), f"the process ended with {code}"
+    return code != 0
+
+
+def at_once(*acts: tuple[Callable[..., Any], tuple[Any, ...]]) -> list[Any]:
+    """Run functions in one process each, all starting at the same moment, and return their results in order."""
+    together = _CONTEXT.Barrier(len(acts))
+    answers = _CONTEXT.SimpleQueue()
+    processes = [
+        _CONTEXT.Process(target=_answer, args=(number, act, args, together, answers))
+        for number, (act, args) in enumerate(acts)
+    ]
+    for process in processes:
+        process.start()
+    received = dict(answers.get() for _ in processes)
+    for process in processes:
+        process.join(_TIMEOUT_SECONDS)
+    return [received[number] for number in range(len(acts))]
+
+
+def steps_of(kill: Callable[[int], bool]) -> Iterator[int]:
+    """Call ``kill`` with 1, 2, 3, … and yield each step at which a process died, until one finishes its work."""
+    step = 1
+    while kill(step):
+        yield step
+        step += 1
+
+
+def _answer(number: int, act: Callable[..., Any], args: tuple[Any, ...], together: Any, answers: Any) -> None:
+    together.wait(_TIMEOUT_SECONDS)
+    try:
+        answers.put((number, act(*args)))
+    except Exception as error:  # noqa: BLE001 - the test judges it
+        answers.put((number, f"{type(error).__name__}: {error}"))
+
+
+def _run(step: int, act: Callable[..., None], args: tuple[Any, ...]) -> None:
+    counter = _Counter(step)
+    _watch_files(counter, [str(arg) for arg in args if isinstance(arg, str | os.PathLike)])
+    _watch_writes(counter)
+    _watch_catalog(counter)
+    _watch_s3(counter)
+    act(*args)
+
+
+class _Counter:
+    def __init__(self, last: int) -> None:
+        self.left = last
+
+    def step(self, *_args: Any, **_options: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _watch_files(counter: _Counter, roots: list[str]) -> None:
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "fcntl.flock" or (event in _FILE_EVENTS and str(args[0]).startswith(tuple(roots))):
+            counter.step()
+
+    sys.addaudithook(hook)
+
+
+def _watch_writes(counter: _Counter) -> None:
+    from airflow_dataflow.storage.directory import HashingWriter
+
+    original = HashingWriter.write
+
+    def write(self: HashingWriter, data: Any) -> int:
+        counter.step()
+        return original(self, data)
+
+    HashingWriter.write = write
+
+
+def _watch_catalog(counter: _Counter) -> None:
+    import sqlalchemy as sa
+
+    for event in ("before_cursor_execute", "commit"):
+        sa.event.listen(sa.Engine, event, counter.step)
+
+
+def _watch_s3(counter: _Counter) -> None:
+    from s3fs import S3FileSystem
+
+    original = S3FileSystem._call_s3
+
+    async def call(self: S3FileSystem, *args: Any, **options: Any) -> Any:
+        counter.step()
+        return await original(self, *args, **options)
+
+    S3FileSystem._call_s3 = call
