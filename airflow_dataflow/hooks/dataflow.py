@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -71,10 +70,7 @@ class DataflowHook(BaseHook):
             return False, f"The catalog cannot be opened: {error}"
         for tier in store.tiers:
             try:
-                probe = f".probe-{uuid.uuid4().hex}"
-                with tier.directory.create(probe) as file:
-                    file.write(b"dataflow")
-                tier.directory.remove(probe)
+                tier.directory.probe()
             except Exception as error:  # noqa: BLE001 - whatever is wrong is the answer
                 return False, f"Tier {tier.name!r} at {tier.url} cannot be written: {error}"
         places = ", ".join(f"{tier.name} ({tier.url})" for tier in store.tiers)

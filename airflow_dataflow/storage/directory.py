@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -259,6 +260,13 @@ class Directory:
         self.fs.invalidate_cache()
         with errors_explained("the folder", self.backend, self.root), suppress(FileNotFoundError):
             self.backend.remove_all(self.root)
+
+    def probe(self) -> None:
+        """Write a small file and remove it again; raise what a real write would raise."""
+        name = f".probe-{uuid.uuid4().hex}"
+        with self.create(name) as file:
+            file.write(b"dataflow")
+        self.remove(name)
 
     def remove_unfinished(self, before: datetime) -> list[str]:
         """Remove what killed writers left in this folder and no listing shows, untouched since ``before``."""
