@@ -27,6 +27,8 @@ from airflow_dataflow.storage.tier import Tier
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from airflow.sdk import DAG
+    from airflow.serialization.definitions.dag import SerializedDAG
+    from pyspark.sql import SparkSession
 
 _HOME = pytest.StashKey[Path]()
 
@@ -105,6 +107,27 @@ def s3_options(s3_url: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """Return a Spark session on one core; all tests share it, because it takes seconds to start."""
+    from pyspark.sql import SparkSession
+
+    from airflow_dataflow.training.java import find_java_home
+
+    os.environ |= {"JAVA_HOME": str(find_java_home()), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    options = {
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.driver.memory": "1g",
+        "spark.sql.shuffle.partitions": "1",
+        "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
+        "spark.ui.enabled": "false",
+    }
+    session = SparkSession.builder.master("local[1]").config(map=options).getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
 def airflow_db() -> None:
     """Make Airflow's own database, and load what ``dag.test`` serves its tasks from."""
     from airflow.utils.db import initdb
@@ -117,17 +140,30 @@ def airflow_db() -> None:
 
 
 @pytest.fixture
-def run_dag(airflow_db: None) -> Callable[..., DagRun]:
-    """Return a function that runs a DAG to its end in this process, and returns the run."""
+def serialized(airflow_db: None) -> Callable[[DAG], SerializedDAG]:
+    """Return a function that stores a DAG in Airflow's database, and returns it as the scheduler sees it."""
 
-    def run(dag: DAG, **options: Any) -> DagRun:
+    def store(dag: DAG) -> SerializedDAG:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+        from airflow.models.serialized_dag import SerializedDagModel
 
         DagBundlesManager().sync_bundles_to_db()
+        dag.relative_fileloc = f"{dag.dag_id}.py"
         bag = DagBag(dag_folder=os.devnull, bundle_path=None)
         bag.bag_dag(dag)
         sync_bag_to_db(bag, "dags-folder", None)
+        return SerializedDagModel.get_dag(dag.dag_id)
+
+    return store
+
+
+@pytest.fixture
+def run_dag(serialized: Callable[[DAG], SerializedDAG]) -> Callable[..., DagRun]:
+    """Return a function that runs a DAG to its end in this process, and returns the run."""
+
+    def run(dag: DAG, **options: Any) -> DagRun:
+        serialized(dag)
         return dag.test(**options)
 
     return run

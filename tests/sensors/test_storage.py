@@ -1,0 +1,131 @@
+"""Sensors that wait for data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.sdk import DAG, Param
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
+
+from airflow_dataflow.sensors.storage import ObjectSensor
+
+QUICK = {"settle_seconds": 0.1, "poke_interval": 0.1}
+
+
+@pytest.fixture
+def landing(tmp_path):
+    """Return a folder with one complete file."""
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id\n1\n")
+    return folder
+
+
+def test_waiting_starts_in_the_triggerer_with_everything_that_it_needs():
+    sensor = ObjectSensor(task_id="wait", url="s3://bucket/{{ run_id }}", timeout=60, **QUICK)
+    assert sensor.start_from_trigger
+    assert sensor.start_trigger_args.timeout == timedelta(minutes=1)
+    assert sensor.start_trigger_args.trigger_kwargs == {
+        "url": "s3://bucket/{{ run_id }}",
+        "conn_id": None,
+        "min_files": 1,
+        "settle_seconds": 0.1,
+        "poke_interval": 0.1,
+    }
+    assert not ObjectSensor(task_id="wait", url="x", deferrable=False).start_from_trigger
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_the_sensor_ends_when_files_are_complete(run_dag, landing, deferrable):
+    with DAG("waits", schedule=None, params={"source": Param(str(landing))}) as dag:
+        ObjectSensor(task_id="wait", url="{{ params.source }}", deferrable=deferrable, timeout=20, **QUICK)
+    assert run_dag(dag, logical_date=None).state == "success"
+
+
+def test_a_worker_that_waits_reports_what_it_found(landing):
+    sensor = ObjectSensor(task_id="wait", url=str(landing), deferrable=False, **QUICK)
+    assert sensor.execute({}) == {"files": 1, "bytes": 5}
+
+
+def test_waiting_too_long_says_where_and_how_long(tmp_path):
+    sensor = ObjectSensor(task_id="wait", url=f"{tmp_path}/nothing", deferrable=False, timeout=0.3, **QUICK)
+    with pytest.raises(AirflowSensorTimeout, match=r"waited 0:00:00.3\S* for 1 complete files at \S+/nothing"):
+        sensor.execute({})
+
+
+def test_waiting_too_long_in_the_triggerer_says_the_same():
+    sensor = ObjectSensor(task_id="wait", url="s3://bucket/nothing", timeout=7200)
+    with pytest.raises(AirflowSensorTimeout, match="waited 2:00:00 for 1 complete files at s3://bucket/nothing"):
+        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+
+
+def test_an_error_that_stays_fails_the_task_at_once():
+    with pytest.raises(AirflowFailException, match="no installed Airflow provider opens gopher://"):
+        ObjectSensor(task_id="wait", url="gopher://x/y", deferrable=False, **QUICK).execute({})
+    with pytest.raises(AirflowFailException, match="refused"):
+        ObjectSensor(task_id="wait", url="x").execute_complete({}, {"error": "refused"})
+
+
+@pytest.mark.airflow
+def test_a_real_triggerer_renders_the_url_and_ends_the_task_without_a_worker(serialized, landing):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    with DAG("triggerer", schedule=None, params={"source": Param("/nowhere")}) as dag:
+        ObjectSensor(task_id="wait", url="{{ params.source }}/*.csv", **QUICK)
+    run_id = _schedule(serialized(dag), {"source": str(landing)})
+    triggerer = subprocess.Popen([sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"])
+    try:
+        task = _wait_for_end(run_id, triggerer)
+    finally:
+        triggerer.terminate()
+        triggerer.wait(60)
+    assert (task.state, task.try_number) == ("success", 1)
+    assert (task.hostname, task.pid) == ("", None), "a worker ran"
+    with create_session() as session:
+        found = session.scalars(XComModel.get_many(run_id=run_id, key="return_value")).one()
+        assert XComModel.deserialize_value(found) == {"files": 1, "bytes": 5}
+
+
+def _schedule(dag, conf):
+    """Make a run, and do with its task what the scheduler does; return the run's id."""
+    from airflow.utils.session import create_session
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+    with create_session() as session:
+        run = dag.create_dagrun(
+            run_id="manual",
+            run_type=DagRunType.MANUAL,
+            triggered_by=DagRunTriggeredByType.TEST,
+            run_after=datetime.now(UTC),
+            state="running",
+            conf=conf,
+            session=session,
+        )
+        ready, _ = run.update_state(session=session)
+        run.schedule_tis(ready, session=session)
+        assert [task.state for task in run.get_task_instances(session=session)] == ["deferred"]
+        return run.run_id
+
+
+def _wait_for_end(run_id, triggerer):
+    """Return the task of the run when it has ended."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    deadline = time.monotonic() + 90
+    while True:
+        with create_session() as session:
+            task = session.scalars(select(TaskInstance).where(TaskInstance.run_id == run_id)).one()
+            session.expunge_all()
+        if task.state != "deferred":
+            return task
+        if triggerer.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"the triggerer has not ended the task: {task.state}")
+        time.sleep(0.2)
