@@ -16,7 +16,7 @@ from airflow_dataflow.datasets.manifest import FileEntry, Manifest, Rows, Source
 from airflow_dataflow.engines.engine import Engine, TableFile
 from airflow_dataflow.engines.local import LocalEngine
 from airflow_dataflow.engines.tables import empty_batch, to_arrow
-from airflow_dataflow.errors import EmptySourceError
+from airflow_dataflow.errors import EmptySourceError, InvalidInputError, NotFoundError
 from airflow_dataflow.features.pipeline import (
     STATE_FOLDER,
     FittedPipeline,
@@ -66,6 +66,8 @@ def extract_dataset(
     """
     pipeline = build_extractors(recipe)
     parent = store.manifest(source)
+    if parent.dataset == target:
+        raise InvalidInputError(f"source and target are both {target!r}; extract into another dataset")
     work = fingerprint_of([parent.dataset, recipe.to_dict(), CODE_VERSION, pipeline.schemes])
     fingerprint = fingerprint_of([work, parent.version, refit])
     found = store.find(target, fingerprint)
@@ -119,7 +121,14 @@ def _previous(store: Store, target: str, fingerprint: str, work: str) -> Manifes
     """Return the newest other version of ``target``, if the same recipe and code made it from the same dataset."""
     others = (manifest for manifest in store.catalog.manifests(target) if manifest.fingerprint != fingerprint)
     newest = next(others, None)
-    return newest if newest and newest.statistics.get("work") == work else None
+    if newest is None or newest.statistics.get("work") != work:
+        return None
+    try:
+        store.directory(newest)
+    except NotFoundError:
+        log.warning("%s lies on no tier any more: fitting anew", newest.reference)
+        return None
+    return newest
 
 
 def _fit(engine: Engine, tables: Sequence[TableFile], plan: RowPlan, pipeline: Pipeline) -> FittedPipeline:

@@ -38,13 +38,14 @@ def merge(summaries: Sequence[State]) -> State:
 
 def fit(summary: State) -> State:
     """Return ``center`` (mean) and ``scale`` (population standard deviation) of each column."""
-    deviation = np.sqrt(summary["squares"] / np.maximum(summary["count"], 1))
-    return {"center": summary["mean"], "scale": usable_scale(deviation)}
+    spread = np.sqrt(summary["squares"] / np.maximum(summary["count"], 1))
+    return state_of(summary["mean"], spread)
 
 
-def usable_scale(spread: Matrix) -> Matrix:
-    """Return ``spread`` with 1 where it is 0, so that a constant column becomes 0 instead of a division by zero."""
-    return np.where(spread > 0, spread, 1.0)
+def state_of(center: Matrix, spread: Matrix) -> State:
+    """Return ``center`` and ``scale``, which is 1 where the spread is no more than rounding: a constant becomes 0."""
+    rounding = 10 * np.finfo(np.float64).eps * np.maximum(np.abs(center), 1.0)
+    return {"center": center, "scale": np.where(spread > rounding, spread, 1.0)}
 
 
 def scaled(values: Matrix, state: State) -> Matrix:

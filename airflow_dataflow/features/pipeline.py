@@ -50,7 +50,7 @@ class Pipeline:
     def summarise(self, batch: pl.DataFrame) -> pl.DataFrame:
         """Return one row that says what fitting needs to know of a batch; no row for an empty batch."""
         arrays = {
-            f"{place}.{key}": pl.Series([array])
+            f"{place}.{key}": _listed(array)
             for place, extractor in enumerate(self.extractors)
             for key, array in extractor.summarise(batch).items()
         }
@@ -61,7 +61,7 @@ class Pipeline:
         merged: dict[str, Any] = {"rows": [summaries["rows"].sum()]}
         for place, extractor in enumerate(self.extractors):
             states = [_state(row, place) for row in summaries.iter_slices(1)]
-            merged |= {f"{place}.{key}": pl.Series([array]) for key, array in extractor.merge(states).items()}
+            merged |= {f"{place}.{key}": _listed(array) for key, array in extractor.merge(states).items()}
         return pl.DataFrame(merged)
 
     def fit(self, summary: pl.DataFrame) -> FittedPipeline:
@@ -164,6 +164,11 @@ def _with_column(step: Step, recipe: Recipe) -> dict[str, Any]:
     if recipe.text is None:
         raise InvalidInputError(f"feature extractor {step.name!r} names no 'column', and the recipe has no 'text'")
     return {"column": recipe.text, **step.parameters}
+
+
+def _listed(array: np.ndarray[Any, Any]) -> pl.Series:
+    """Return a column of one row that holds an array of any length."""
+    return pl.Series([pl.Series(array)])
 
 
 def _state(summary: pl.DataFrame, place: int) -> State:

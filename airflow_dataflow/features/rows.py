@@ -29,7 +29,7 @@ class RowPlan:
     numeric_label: bool
     """Whether the label is a number in all files; then ``label_value`` is kept beside its text."""
     stems: tuple[str, ...] = ()
-    """Names of the files, in the order of the scan; with its number they name a row that has no id."""
+    """Names of the files, in the order of the scan; with its number, from 1, they name a row that has no id."""
 
     def needed(self, pipeline: Pipeline) -> list[str] | None:
         """Return the columns that :meth:`training` and fitting read, ``None`` for all."""
@@ -56,7 +56,7 @@ class RowPlan:
         return split_of(row_keys(batch, self.recipe), self.recipe.split)
 
     def _named(self, batch: pl.DataFrame) -> pl.DataFrame:
-        ids = pl.Series(self.stems, dtype=pl.String).gather(batch[FILE]) + "#" + batch[ROW].cast(pl.String)
+        ids = pl.Series(self.stems, dtype=pl.String).gather(batch[FILE]) + ":" + (batch[ROW] + 1).cast(pl.String)
         if self.recipe.id:
             own = canonical(batch[self.recipe.id])
             ids = own.zip_with(own.is_not_null(), ids)

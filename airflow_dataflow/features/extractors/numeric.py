@@ -61,7 +61,7 @@ class Numeric:
         if self.scaling == "standard":
             return moments.fit(summary)
         quartiles = np.array([_quartiles(summary[name]) for name in self.columns])
-        return {"center": quartiles[:, 1], "scale": moments.usable_scale(quartiles[:, 2] - quartiles[:, 0])}
+        return moments.state_of(quartiles[:, 1], quartiles[:, 2] - quartiles[:, 0])
 
     def transform(self, batch: pl.DataFrame, state: State) -> pl.DataFrame:
         """Return the scaled columns, and their indicators if wanted."""
