@@ -34,7 +34,7 @@ class MisfitError(ValueError):
     """A value does not fit a type without being changed."""
 
 
-def observe(array: pa.Array, text_types: tuple[pa.DataType, ...] = ()) -> pa.DataType:
+def observe(array: pa.Array, text_types: tuple[pa.DataType, ...] = ()) -> pa.DataType:  # noqa: PLR0911 - one line per kind
     """Return the observed type of the values of a column.
 
     :param array: one batch of the column.
@@ -60,7 +60,7 @@ def observe(array: pa.Array, text_types: tuple[pa.DataType, ...] = ()) -> pa.Dat
     return kind
 
 
-def join(left: pa.DataType, right: pa.DataType) -> pa.DataType:
+def join(left: pa.DataType, right: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one line per kind
     """Return the narrowest observed type that holds the values of both."""
     if left == right or pa.types.is_null(right):
         return left
@@ -105,7 +105,7 @@ def settle(observed: pa.DataType) -> pa.DataType:
     return observed
 
 
-def convert(array: pa.Array, target: pa.DataType) -> pa.Array:
+def convert(array: pa.Array, target: pa.DataType) -> pa.Array:  # noqa: PLR0911 - one line per kind
     """Return the values in another type, none of them changed.
 
     :raises MisfitError: when a value does not fit.
@@ -207,11 +207,11 @@ def _same_family(source: pa.DataType, target: pa.DataType) -> bool:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _cast(array: pa.Array, target: pa.DataType) -> pa.Array:

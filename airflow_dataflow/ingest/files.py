@@ -37,16 +37,31 @@ _STEM_LENGTH = 80
 _SHOWN_FILES = 5
 
 
+Content = tuple[str, str]
+"""What a file says: the digest of its bytes, and how they are read. The same bytes under a better suffix are news."""
+
+
+def content_of(name: str, digest: str, readers: Mapping[str, Reader]) -> Content:
+    """Return the content of the file ``name``."""
+    file = LocalFile(name, Path(name))
+    return digest, f"{type(readers.get(file.suffix)).__name__} {file.codec}"
+
+
 @dataclass(frozen=True)
 class Arrival:
     """A landing file whose content is known."""
 
     file: LandingFile
     """The file as it was listed."""
-    digest: str
-    """Digest of its content; empty for a file that may not be read."""
+    content: Content
+    """Its content; the digest is empty for a file that may not be read."""
     staged: Staged | None
     """What the first pass found; ``None`` for content that was known before."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bytes."""
+        return self.content[0]
 
 
 @dataclass(frozen=True)
@@ -85,7 +100,7 @@ def read_files(
     scratch: Path,
     *,
     digests: Mapping[tuple[str, int, str], str] | None = None,
-    known: Collection[str] = (),
+    known: Collection[Content] = (),
     progress: Progress = no_progress,
 ) -> list[Arrival]:
     """Read every file of new content once.
@@ -94,7 +109,7 @@ def read_files(
     :param readers: readers by suffix.
     :param scratch: folder on a local disk with room for the new files.
     :param digests: digests by name, bytes and stamp, of files that were digested before.
-    :param known: digests of content that is not read again.
+    :param known: content that is not read again.
     :param progress: is told of the bytes that were read.
     :raises TransientError: when a file changes or disappears meanwhile.
     """
@@ -103,17 +118,20 @@ def read_files(
     arrivals = []
     done = 0
     for number, file in enumerate(landing.files):
-        digest = (digests or {}).get((file.name, file.bytes, file.stamp or ""))
-        folder = scratch / str(number)
-        folder.mkdir()
-        arrival = Arrival(file, digest, None) if digest else None
-        if digest is None or digest not in seen:
+        digest = (digests or {}).get((file.name, file.bytes, file.stamp or ""), "")
+        content = content_of(file.name, digest, readers)
+        if content in seen:
+            arrival = Arrival(file, content, None)
+        else:
 
             def report(count: int, start: int = done) -> None:
                 progress("reading", start + count, total, "bytes")
 
-            arrival = _read(landing, file, readers, folder, seen, report)
-        seen.add(arrival.digest)
+            folder = scratch / str(number)
+            folder.mkdir()
+            arrival = _read(landing, file, readers, scratch=folder, seen=seen, on_bytes=report)
+        if arrival.digest:
+            seen.add(arrival.content)
         arrivals.append(arrival)
         done += file.bytes
         progress("reading", done, total, "bytes")
@@ -124,23 +142,25 @@ def _read(
     landing: Landing,
     file: LandingFile,
     readers: Mapping[str, Reader],
+    *,
     scratch: Path,
-    seen: Collection[str],
+    seen: Collection[Content],
     on_bytes: Callable[[int], None],
 ) -> Arrival:
     local = LocalFile(file.name, Path(file.location))
     try:
         local = landing.fetch(file, scratch)
-        digest = local.digest()
+        content = content_of(file.name, local.digest(), readers)
     except RefusedFileError as error:
-        return Arrival(file, "", Staged(local, Rejects(file.name, scratch / "rejects"), reason=str(error)))
+        refused = Staged(local, Rejects(file.name, scratch / "rejects"), reason=str(error))
+        return Arrival(file, content_of(file.name, "", readers), refused)
     staged = None
-    if digest not in seen:
+    if content not in seen:
         staged = stage(local, readers[local.suffix], scratch, on_bytes)
     landing.check_unchanged(file)
     if local.path.is_relative_to(scratch) and (staged is None or staged.reason is None):
         local.path.unlink()
-    return Arrival(file, digest, staged)
+    return Arrival(file, content, staged)
 
 
 def write_files(

@@ -15,6 +15,7 @@ from airflow_dataflow.datasets.manifest import Manifest, SourceFile, fingerprint
 from airflow_dataflow.ingest.columns import settle
 from airflow_dataflow.ingest.files import (
     Arrival,
+    content_of,
     read_files,
     refuse_nothing,
     rows_of,
@@ -70,6 +71,7 @@ def ingest(
     recipe = {"code": CODE_VERSION, "readers": options.to_dict()["readers"]}
     previous = next(iter(store.catalog.manifests(dataset)), None)
     same_recipe = previous is not None and previous.recipe == recipe
+    before = {one: content_of(one.path, one.digest, readers) for one in (previous.sources if previous else ())}
     landing = Landing(source, set(readers), storage_options)
     if previous is None or options.missing == "drop":
         landing.refuse_empty()
@@ -79,10 +81,10 @@ def ingest(
             readers,
             scratch,
             digests=_digests(previous),
-            known={one.digest for one in previous.sources if one.digest} if previous and same_recipe else (),
+            known={content for content in before.values() if content[0]} if same_recipe else (),
             progress=progress,
         )
-        plan = plan_night(previous.sources if previous else (), arrivals, options.missing)
+        plan = plan_night(before, arrivals, options.missing)
         if previous is not None and not plan.changes:
             log.info("%s: nothing new at %s, %s stays the newest version", dataset, source, previous.reference)
             return previous

@@ -21,7 +21,6 @@ from airflow_dataflow.errors import (
     InvalidInputError,
     NotFoundError,
     TransientError,
-    did_you_mean,
 )
 from airflow_dataflow.ingest.text import Readable
 from airflow_dataflow.storage.digest import digest_of
@@ -70,6 +69,10 @@ class Landing:
         self.ignored: list[str] = []
         self.files = self._list(cast(str, root))
 
+    @property
+    def _is_local(self) -> bool:
+        return Directory(self.fs, "/").is_local
+
     def _list(self, root: str) -> list[LandingFile]:
         if _GLOB_SIGNS.intersection(root) and not self.fs.exists(root):
             base = posixpath.dirname(root[: min(root.index(sign) for sign in _GLOB_SIGNS.intersection(root))])
@@ -81,8 +84,10 @@ class Landing:
             if self.suffix_of(root) is None:
                 raise InvalidInputError(f"{self.source} is no file of a known format: {self._known()}")
             return [self._describe(posixpath.basename(root), self.fs.info(root))]
-        else:
+        elif self._is_local:
             raise NotFoundError(f"nothing at {self.source}: check the path, and that this machine may see it")
+        else:
+            return []  # an object store has no empty folders: nothing lies there now
         prefix = base.rstrip("/") + "/"
         files = {path.removeprefix(prefix): info for path, info in found.items() if info["type"] == "file"}
         return self._choose(files)
@@ -141,7 +146,7 @@ class Landing:
         :raises RefusedFileError: when it may not be read.
         """
         try:
-            if Directory(self.fs, "/").is_local:
+            if self._is_local:
                 path = Path(file.location)
                 path.open("rb").close()
             else:

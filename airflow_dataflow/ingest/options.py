@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from airflow_dataflow.errors import InvalidInputError, did_you_mean
@@ -35,4 +35,5 @@ class IngestOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as plain data, as a manifest stores them."""
-        return {**asdict(self), "readers": {name: dict(values) for name, values in sorted(self.readers.items())}}
+        plain = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {**plain, "readers": {name: dict(values) for name, values in sorted(self.readers.items())}}

@@ -56,14 +56,24 @@ def stage(file: LocalFile, reader: Reader, scratch: Path, on_bytes: Callable[[in
     """
     staged = Staged(file, Rejects(file.name, scratch / "rejects"))
     try:
-        if file.path.stat().st_size == 0:
-            raise RefusedFileError("it has zero bytes: have it delivered again")
+        _refuse_zero_bytes(file)
         _write_segments(staged, reader, scratch, on_bytes)
+        _refuse_no_columns(staged)
         staged.rejected_while_reading = staged.rejects.counts.total()
     except RefusedFileError as error:
         staged = Staged(file, Rejects(file.name, scratch / "none"), reason=str(error))
     on_bytes(file.path.stat().st_size)
     return staged
+
+
+def _refuse_zero_bytes(file: LocalFile) -> None:
+    if file.path.stat().st_size == 0:
+        raise RefusedFileError("it has zero bytes: have it delivered again")
+
+
+def _refuse_no_columns(staged: Staged) -> None:
+    if staged.rows and not staged.types:
+        raise RefusedFileError("its rows have no columns")
 
 
 def _write_segments(staged: Staged, reader: Reader, scratch: Path, on_bytes: Callable[[int], None]) -> None:

@@ -49,14 +49,14 @@ def check_encoding(name: str) -> None:
 
 
 def readable(text: str) -> str:
-    """Return text with its bad bytes as plain ``\\xNN``."""
+    r"""Return text with its bad bytes as plain ``\xNN``."""
     return text.replace(DAMAGE, "")
 
 
 class Utf8Stream:
-    """A binary stream of text, read as valid UTF-8 without a byte order mark.
+    r"""A binary stream of text, read as valid UTF-8 without a byte order mark.
 
-    A byte order mark in the file wins over ``encoding``. Bad bytes come out as :data:`DAMAGE` and ``\\xNN``.
+    A byte order mark in the file wins over ``encoding``. Bad bytes come out as :data:`DAMAGE` and ``\xNN``.
 
     :param raw: the decompressed bytes.
     :param encoding: Python's name of the encoding.

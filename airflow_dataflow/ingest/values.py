@@ -34,7 +34,7 @@ def depth_of(value: Any) -> int:
     return 1 + max(map(depth_of, inner), default=0)
 
 
-def type_of(value: Any) -> pa.DataType:
+def type_of(value: Any) -> pa.DataType:  # noqa: PLR0911 - one line per kind
     """Return the observed type of one value."""
     match value:
         case None:

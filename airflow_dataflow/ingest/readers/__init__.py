@@ -17,7 +17,7 @@ from airflow_dataflow.ingest.rejects import Rejects
 from airflow_dataflow.registry import Registry
 
 LINE = ""
-"""Name of the column that a reader adds: the line, or row number, at which a row starts. No real column lacks a name."""
+"""Name of the column that a reader adds: the line, or row number, where a row starts. A real column has a name."""
 
 
 def check_names(names: Sequence[str]) -> None:

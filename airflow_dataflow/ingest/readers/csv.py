@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ MAX_ROW_BYTES = 16 << 20
 _SAMPLE_BYTES = 256 << 10
 _SNIFFED_ROWS = 50
 _DELIMITERS = ",;\t|"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _END = "\U0010fffe"  # a row of these ends the stream; one that a quote swallowed tells that the quote is open
 
 
@@ -86,7 +88,7 @@ class Csv(Reader):
         if not header:
             raise RefusedFileError("there is no header line: is it empty, or no CSV file at all?")
         names = [name.strip() for name in header[0]]
-        if any(DAMAGE in name or not name.replace("\n", "").isprintable() for name in names):
+        if any(DAMAGE in name or _CONTROL.search(name) for name in names):
             raise RefusedFileError(
                 f"the header is no text in {self.encoding}: {readable(sample.splitlines()[0])!r:.80}; "
                 "set the reader's option 'encoding', or is it no CSV file at all?"
@@ -94,8 +96,11 @@ class Csv(Reader):
         return names, delimiter
 
     def _parse(self, sample: str, delimiter: str, count: int) -> list[list[str]]:
-        quoting = csv.QUOTE_NONE if self.quote is None else csv.QUOTE_MINIMAL
-        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, quotechar=self.quote, quoting=quoting)
+        text = io.StringIO(sample, newline="")
+        if self.quote is None:
+            reader = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+        else:
+            reader = csv.reader(text, delimiter=delimiter, quotechar=self.quote)
         rows: list[list[str]] = []
         # A field may be longer than Python's csv module takes; the rows before it tell enough.
         with suppress(csv.Error):
@@ -193,7 +198,10 @@ class _Rows:
         valid_positions = valid_positions[:count]
         extra = np.ones(used, dtype=np.int64)
         for column in batch.columns:
-            extra[valid_positions] += pc.count_substring(column, "\n").fill_null(0).to_numpy()
+            # Looking for one newline in the whole buffer is ten times as fast as counting them value by value.
+            text = column.buffers()[2]
+            if text is not None and b"\n" in text.to_pybytes():
+                extra[valid_positions] += pc.count_substring(column, "\n").fill_null(0).to_numpy()
         passed = [row for row in self._invalid if row.number < self._record + used]
         for row in passed:
             extra[row.number - self._record] += row.text.count("\n")
@@ -214,13 +222,17 @@ class _Rows:
     def _without_damaged(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         if not self._stream.damaged:
             return rows
-        bad = reduce(pc.or_, [pc.fill_null(pc.match_substring(column, DAMAGE), False) for column in rows.columns[:-1]])
+        bad = reduce(pc.or_, [_is_damaged(column) for column in rows.columns[:-1]])
         for row in rows.filter(bad).to_pylist():
             *values, line = row.values()
             raw = self._delimiter.join(readable(value or "") for value in values)
             broken = next(readable(value) for value in values if value and DAMAGE in value)
             self._rejects.add(line, "invalid_utf8", broken, raw)
         return rows.filter(pc.invert(bad))
+
+
+def _is_damaged(column: pa.Array) -> pa.Array:
+    return pc.fill_null(pc.match_substring(column, DAMAGE), pa.scalar(value=False))
 
 
 def _without_empty(rows: pa.RecordBatch) -> pa.RecordBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -48,6 +49,7 @@ class Jsonl(Reader):
             if b"\0" in stream.peek(_BLOCK_BYTES):
                 raise RefusedFileError("binary data, no text (it has NUL bytes): is the suffix right?")
             known: dict[str, pa.DataType] = {}
+            starts_array = stream.peek(_BLOCK_BYTES).lstrip().startswith(b"[")
             first_line, accepted = 1, 0
             for block in _blocks(stream):
                 lines = block.split(b"\n")
@@ -59,6 +61,8 @@ class Jsonl(Reader):
                 accepted += batch.num_rows
                 first_line += len(lines) - 1
                 yield batch
+            if not accepted and starts_array:
+                raise RefusedFileError("a JSON array, no JSON Lines: write one object per line, without '[' and commas")
             if not accepted and not rejects.counts:
                 raise RefusedFileError("it has no content: not one line is a JSON object")
 
@@ -91,8 +95,10 @@ def _read_fast(block: bytes, lines: list[bytes], known: dict[str, pa.DataType]) 
         return None
     times = {item.name: _as_text(item.type) for item in table.schema if _as_text(item.type) != item.type}
     if times:
+        names = table.schema.names
         known.update(times)
         table = _parse(block, known)
+        table = table and table.select(names)  # Arrow puts the columns that it was told of first
     if table is None or _rounds(table) or table.num_rows != sum(1 for line in lines if line.strip()):
         return None
     return table.combine_chunks().to_batches()[0] if table.num_rows else None
@@ -173,12 +179,12 @@ def _read_carefully(lines: list[bytes], first_line: int, rejects: Rejects) -> pa
     return pa.record_batch([*columns, pa.array(numbers, pa.int64())], names=[*names, LINE])
 
 
-def _parse_line(text: str) -> tuple[dict[str, Any] | None, str, str]:
+def _parse_line(text: str) -> tuple[dict[str, Any] | None, str, str]:  # noqa: PLR0911 - one line per reason
     """Return the object, or ``None`` with reason and value."""
     if DAMAGE in text:
         return None, "invalid_utf8", readable(text[max(0, text.index(DAMAGE) - 20) :][:60])
     try:
-        row = json.loads(text, object_pairs_hook=_unique)
+        row = json.loads(text, object_pairs_hook=_unique, parse_float=_finite)
         if not isinstance(row, dict):
             return None, "not_an_object", type(row).__name__
         if depth_of(row) > MAX_DEPTH:
@@ -191,6 +197,13 @@ def _parse_line(text: str) -> tuple[dict[str, Any] | None, str, str]:
     except ValueError as error:
         return None, "invalid_json", str(error)
     return row, "", ""
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is larger than any float64")
+    return number
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

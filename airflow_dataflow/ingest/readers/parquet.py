@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from airflow_dataflow.ingest.readers import LINE, Reader, check_names
 from airflow_dataflow.ingest.rejects import Rejects
 
 _BATCH_BYTES = 16 << 20
+_CHUNK_BYTES = 1 << 20
 _MOST_BATCH_ROWS = 1 << 17
 
 
@@ -60,7 +60,8 @@ def _seekable(file: LocalFile) -> Iterator[Any]:
         return
     with tempfile.TemporaryFile() as plain:
         with file.open() as raw:
-            shutil.copyfileobj(raw, plain, 1 << 20)
+            while chunk := raw.read(_CHUNK_BYTES):
+                plain.write(chunk)
         plain.seek(0)
         yield plain
 
@@ -78,7 +79,7 @@ def _plain(array: pa.Array) -> pa.Array:
     return array if array.type == target else array.cast(target)
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType:
+def _plain_type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one line per kind
     """Return the type of the same values without a special encoding."""
     if isinstance(kind, pa.BaseExtensionType):
         return _plain_type(kind.storage_type)
