@@ -60,6 +60,16 @@ def store(tmp_path: Path) -> Store:
     return Store(tiers, Catalog(f"sqlite:///{tmp_path}/catalog.db"))
 
 
+@pytest.fixture
+def connected_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Return the store, which Airflow's connection ``dataflow_default`` opens too."""
+    tiers = [{"name": tier.name, "class": tier.tier_class, "url": tier.url} for tier in store.tiers]
+    extra = {"catalog_url": str(store.catalog.engine.url), "tiers": tiers}
+    connection = {"conn_type": "dataflow", "extra": json.dumps(extra)}
+    monkeypatch.setenv("AIRFLOW_CONN_DATAFLOW_DEFAULT", json.dumps(connection))
+    return store
+
+
 @pytest.fixture(scope="session")
 def s3_url() -> Iterator[str]:
     """Return the URL of a real S3 server on loopback; it takes any credentials."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import UTC, datetime
 
 import httpx
@@ -44,16 +43,13 @@ def get(server):
 
 
 @pytest.fixture
-def report(store, tmp_path, monkeypatch):
-    """Return the path of a report in a store that the connection ``store`` opens."""
-    with store.draft("support/clean", at=datetime(2026, 11, 23, tzinfo=UTC), fingerprint="4f2a9c") as draft:
+def report(connected_store):
+    """Return the path of a report."""
+    with connected_store.draft("support/clean", at=datetime(2026, 11, 23, tzinfo=UTC), fingerprint="4f2a9c") as draft:
         with draft.create("report.html") as file:
             file.write(b"<h1>10 rows</h1>")
         manifest = draft.commit(Rows())
-    tiers = [{"name": "hot", "class": "hot", "url": str(tmp_path / "hot")}]
-    extra = {"catalog_url": f"sqlite:///{tmp_path}/catalog.db", "tiers": tiers}
-    monkeypatch.setenv("AIRFLOW_CONN_STORE", json.dumps({"conn_type": "dataflow", "extra": json.dumps(extra)}))
-    return f"/dataflow/reports/store/support/clean/{manifest.version}"
+    return f"/dataflow/reports/dataflow_default/support/clean/{manifest.version}"
 
 
 def test_the_report_of_a_version_is_a_page_that_can_run_and_load_nothing(get, report):
@@ -75,7 +71,7 @@ def test_a_report_is_shown_to_nobody_who_has_not_logged_in(get, report):
     ("old", "new", "message"),
     [
         ("support/clean", "support/clear", "did you mean 'support/clean'"),
-        ("/store/", "/aws_default/", "connection 'aws_default'"),
+        ("/dataflow_default/", "/aws_default/", "connection 'aws_default'"),
         ("/support/clean/", "/..%2F..%2Fetc/", "invalid dataset name"),
     ],
 )

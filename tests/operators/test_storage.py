@@ -1,0 +1,113 @@
+"""Operators that bring data into the store and keep it in order."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.sdk import DAG, Param
+
+from airflow_dataflow.assets import dataset_asset
+from airflow_dataflow.datasets.manifest import Rows
+from airflow_dataflow.operators.storage import IngestDatasetOperator, RebalanceTiersOperator, SweepDatasetsOperator
+
+pytestmark = pytest.mark.airflow
+
+NIGHT = datetime(2026, 11, 23, 2, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def ingest(run_dag, landing):
+    """Return a function that runs a DAG with one ingest."""
+
+    def run(source=landing, run_after=NIGHT, **options):
+        with DAG("ingests", schedule=None, params={"source": Param("/nowhere"), "dataset": Param("support")}) as dag:
+            IngestDatasetOperator(
+                task_id="ingest",
+                source="{{ params.source }}",
+                target="{{ params.dataset }}/raw",
+                retries=9,
+                retry_delay=timedelta(0),
+                **options,
+            )
+        return run_dag(dag, run_after=run_after, logical_date=None, run_conf={"source": str(source)})
+
+    return run
+
+
+def test_an_ingest_returns_the_version_of_the_runs_own_time(connected_store, ingest, returned):
+    run = ingest()
+    manifest = connected_store.manifest("support/raw@latest")
+    assert run.state == "success"
+    assert returned(run, "ingest") == manifest.reference
+    assert (manifest.created_at, manifest.rows_in) == (NIGHT, 6)
+
+
+def test_a_night_without_new_files_makes_no_new_version(connected_store, ingest, returned):
+    first = returned(ingest(), "ingest")
+    assert returned(ingest(run_after=NIGHT + timedelta(days=1)), "ingest") == first
+    assert len(connected_store.catalog.manifests("support/raw")) == 1
+
+
+def test_a_version_is_an_asset_event_with_its_counts(connected_store, ingest, events):
+    run = ingest()
+    manifest = connected_store.manifest("support/raw@latest")
+    ((uri, extra),) = events(run)
+    assert uri == "dataflow://dataflow_default/support/raw"
+    assert (extra["reference"], extra["rows_in"], extra["rows_out"]) == (manifest.reference, 6, 6)
+
+
+def test_an_outlet_of_the_author_gets_the_event(connected_store, ingest, events):
+    ((uri, extra),) = events(ingest(outlets=[dataset_asset("support/raw")]))
+    assert (uri, extra["rows_in"]) == ("dataflow://dataflow_default/support/raw", 6)
+
+
+def test_lineage_goes_from_the_landing_folder_to_the_dataset(connected_store, ingest, lineage, landing):
+    ingest()
+    assert lineage() == ([landing.as_uri()], ["dataflow://dataflow_default/support/raw"])
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("/nowhere/at/all", {}, "nothing at /nowhere/at/all"),
+        (None, {"options": {"mising": "drop"}}, "ingest has no parameter 'mising'; did you mean 'missing'?"),
+        (None, {"dataflow_conn_id": "other"}, "connection 'other' is not defined"),
+    ],
+)
+def test_what_a_person_has_to_correct_fails_at_once(connected_store, ingest, landing, capfd, source, options, message):
+    run = ingest(source=source or landing, **options)
+    (task,) = run.get_task_instances()
+    assert (task.state, task.try_number) == ("failed", 1)
+    assert message in capfd.readouterr().out
+
+
+def test_older_versions_go_to_the_coldest_tier(connected_store, run_dag, returned):
+    references = []
+    for night in range(3):
+        at, fingerprint = NIGHT + timedelta(days=night), f"{night:06}"
+        with connected_store.draft("support/raw", at=at, fingerprint=fingerprint) as draft:
+            references.append(draft.commit(Rows()).reference)
+    with DAG("rebalances", schedule=None, params={"dataset": Param("support")}) as dag:
+        RebalanceTiersOperator(task_id="cool", datasets=["{{ params.dataset }}/raw"], hot_versions=2)
+    run = run_dag(dag, logical_date=None)
+    assert run.state == "success"
+    assert returned(run, "cool") == references[:1]
+    tiers = [connected_store.catalog.replicas(*reference.split("@"))[0].tier for reference in references]
+    assert tiers == ["cold", "hot", "hot"]
+
+
+def test_what_a_killed_task_left_is_removed_after_the_grace(connected_store, run_dag, returned, tmp_path):
+    left = tmp_path / "hot" / "support" / "raw" / "20261123T021500Z-000000" / "data"
+    left.mkdir(parents=True)
+    (left / "a.parquet").write_text("half a file")
+
+    def sweep(grace):
+        with DAG("sweeps", schedule=None) as dag:
+            SweepDatasetsOperator(task_id="sweep", grace=grace)
+        return returned(run_dag(dag, logical_date=None), "sweep")
+
+    assert sweep(timedelta(hours=1)) == []
+    assert left.exists()
+    assert sweep(timedelta(0)) == [left.parent.as_uri()]
+    assert not left.exists()
