@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_dataflow.datasets.name import check_dataset_name, check_version_id
 from airflow_dataflow.errors import CorruptDataError, InvalidInputError
@@ -34,10 +34,15 @@ class FileEntry(_Strict):
     """Rows of a table file, ``None`` for any other file."""
 
 
+def _printable(value: str) -> str:
+    """Return ``value`` with the bytes that are no text spelled out, as file systems may have them in names."""
+    return value.encode("utf-8", "backslashreplace").decode()
+
+
 class SourceFile(_Strict):
     """One file that was read to make a version."""
 
-    path: str
+    path: Annotated[str, AfterValidator(_printable)]
     """Name that a person recognises: path below the source, or path below the parent version."""
     digest: str
     """Digest of its content; the key by which a later run knows the file again."""

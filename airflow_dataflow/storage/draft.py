@@ -160,6 +160,10 @@ class VersionDraft:
 def _checked(relative: str) -> str:
     if relative == MANIFEST_NAME:
         raise InvalidInputError(f"{MANIFEST_NAME} is written by commit")
+    try:
+        relative.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"path {relative!r} of a version has to be text; name the file otherwise") from error
     if posixpath.normpath(relative) != relative:
         raise InvalidInputError(f"path {relative!r} of a version has to be written {posixpath.normpath(relative)!r}")
     return relative

@@ -192,8 +192,8 @@ def test_files_that_nobody_declared_are_no_part_of_the_version(store: Store) -> 
     assert list(store.directory(made).files()) == [MANIFEST_NAME, "data/0.bin"]
 
 
-@pytest.mark.parametrize("path", [MANIFEST_NAME, "./a", "a//b", "a/../b", "a/", "../a", "/a", ""])
-def test_a_file_has_one_way_to_write_its_path(store: Store, path: str) -> None:
+@pytest.mark.parametrize("path", [MANIFEST_NAME, "./a", "a//b", "a/../b", "a/", "../a", "/a", "", "\udce9"])
+def test_a_file_has_one_way_to_write_its_path_and_it_is_text(store: Store, path: str) -> None:
     with store.draft(DATASET, at=FIRST, fingerprint="4f2a9c") as draft:
         with pytest.raises(InvalidInputError), draft.create(path):
             pytest.fail("the block must not be entered")

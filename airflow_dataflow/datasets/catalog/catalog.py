@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -106,15 +106,22 @@ class Catalog:
         with _errors_explained(self._shown), self.engine.connect() as connection:
             return list(connection.execute(statement).all())
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with _errors_explained(self._shown), self.engine.begin() as connection:
-            yield connection
+    def _write(self, work: Callable[[Connection], object]) -> None:
+        """Do ``work`` in one transaction, and once more when another process has inserted the same row meanwhile."""
+        for last in (False, True):
+            try:
+                with _errors_explained(self._shown), self.engine.begin() as connection:
+                    work(connection)
+            except IntegrityError:
+                if last:
+                    raise
+            else:
+                return
 
     # versions ---------------------------------------------------------------------------------
 
     def add(self, manifest: Manifest, replica: Replica) -> None:
-        """Record a version and a copy of it; recording it again changes nothing but the time of the check."""
+        """Record a version and a copy of it; what was recorded of them before is replaced."""
         described = {
             "kind": manifest.kind,
             "fingerprint": manifest.fingerprint,
@@ -125,9 +132,13 @@ class Catalog:
             "files": len(manifest.files),
             "manifest": manifest.to_bytes().decode(),
         }
-        with self._writing() as connection:
-            _put(connection, versions, {"dataset": manifest.dataset, "version": manifest.version}, described)
+        key = {"dataset": manifest.dataset, "version": manifest.version}
+
+        def work(connection: Connection) -> None:
+            _put(connection, versions, key, described)
             _put_replica(connection, replica)
+
+        self._write(work)
 
     def manifests(self, dataset: str) -> list[Manifest]:
         """Return the manifests of a dataset's versions, newest first."""
@@ -174,22 +185,28 @@ class Catalog:
 
     def remove(self, dataset: str, version: str) -> None:
         """Forget a version and its copies; the files are the caller's affair."""
-        with self._writing() as connection:
+
+        def work(connection: Connection) -> None:
             connection.execute(replicas.delete().where(_is(replicas, dataset, version)))
             connection.execute(versions.delete().where(_is(versions, dataset, version)))
+
+        self._write(work)
 
     def keep_only(self, copies: Set[tuple[str, str, str]]) -> None:
         """Forget all copies on tiers but these, and the versions that have no copy left.
 
         :param copies: dataset, version and tier of each copy.
         """
-        with self._writing() as connection:
+
+        def work(connection: Connection) -> None:
             for row in connection.execute(sa.select(replicas).where(replicas.c.tier.is_not(None))).all():
                 if (row.dataset, row.version, row.tier) not in copies:
                     here = _is(replicas, row.dataset, row.version)
                     connection.execute(replicas.delete().where(here, replicas.c.location == row.location))
             lies = sa.exists().where(replicas.c.dataset == versions.c.dataset, replicas.c.version == versions.c.version)
             connection.execute(versions.delete().where(~lies))
+
+        self._write(work)
 
     # replicas ---------------------------------------------------------------------------------
 
@@ -200,14 +217,13 @@ class Catalog:
 
     def put_replica(self, replica: Replica) -> None:
         """Record a copy of a known version, checked just now."""
-        with self._writing() as connection:
-            _put_replica(connection, replica)
+        self._write(lambda connection: _put_replica(connection, replica))
 
     def remove_replica(self, replica: Replica) -> None:
         """Forget a copy."""
-        with self._writing() as connection:
-            here = _is(replicas, replica.dataset, replica.version)
-            connection.execute(replicas.delete().where(here, replicas.c.location == replica.location))
+        here = _is(replicas, replica.dataset, replica.version)
+        statement = replicas.delete().where(here, replicas.c.location == replica.location)
+        self._write(lambda connection: connection.execute(statement))
 
     def published(self, dataset: str) -> Manifest | None:
         """Return the newest version that was copied outside the store, ``None`` when none was."""
@@ -232,17 +248,10 @@ def _put_replica(connection: Connection, replica: Replica) -> None:
 
 
 def _put(connection: Connection, table: sa.Table, key: dict[str, Any], described: dict[str, Any]) -> None:
-    """Insert a row or replace it; of two processes that insert it at once, the second one replaces it."""
+    """Replace a row, or insert it."""
     here = sa.and_(*(table.c[name] == value for name, value in key.items()))
-    update = table.update().where(here).values(described)
-    if connection.execute(update).rowcount:
-        return
-    try:
-        with connection.begin_nested():
-            connection.execute(table.insert().values(**key, **described))
-    except IntegrityError:
-        if not connection.execute(update).rowcount:
-            raise
+    if not connection.execute(table.update().where(here).values(described)).rowcount:
+        connection.execute(table.insert().values(**key, **described))
 
 
 def _is(table: sa.Table, dataset: str, version: str) -> sa.ColumnElement[bool]:
@@ -270,7 +279,6 @@ def _errors_explained(catalog: str) -> Iterator[None]:
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
