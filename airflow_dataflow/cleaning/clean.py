@@ -53,13 +53,14 @@ def clean_dataset(
     if found is not None:
         log.info("%s exists already", found.reference)
         return found
-    inputs = _inputs(store, parent)
+    inputs = inputs_of(store, parent)
     previous = None if refit else _previous(store, parent, target, fingerprint, work)
     with store.draft(target, at=at, fingerprint=fingerprint, parents=[parent.reference]) as draft:
         return process.clean(inputs, draft, where=parent.reference, columns=tuple(parent.columns), previous=previous)
 
 
-def _inputs(store: Store, parent: Manifest) -> list[Input]:
+def inputs_of(store: Store, parent: Manifest) -> list[Input]:
+    """Return the table files of a version."""
     directory = store.directory(parent)
     return [
         Input(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_dataflow.cleaning.report import render
 from airflow_dataflow.cleaning.run import Run
 from airflow_dataflow.cleaning.steps import Step, fingerprint_of_steps, steps_of
-from airflow_dataflow.cleaning.tally import Tally, rows_of, statistics_of, total
+from airflow_dataflow.cleaning.tally import Tally, rows_of, statistics_of, total, unreadable
 from airflow_dataflow.datasets.manifest import Manifest, Rows, SourceFile
 from airflow_dataflow.engines.engine import Engine, TableFile
 from airflow_dataflow.errors import EmptySourceError
@@ -36,6 +36,16 @@ class Input:
     """Digest of its content."""
     bytes: int
     """Size in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """Rows and files that could not be read, and that the draft's quarantine has already."""
+
+    sources: Sequence[SourceFile] = ()
+    """For each file its bad rows, or why it was refused as a whole."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """The bad rows by reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +107,14 @@ class Process:
         where: str,
         columns: Sequence[str] = (),
         previous: Previous | None = None,
+        lost: Unreadable = Unreadable(),
     ) -> Manifest:
         """Clean files into a draft, and commit it.
 
         :param where: what to call the source in messages.
         :param columns: names of the source's columns, which some of its files may lack.
         :param previous: an earlier version to carry over from; what its rules have learned stays.
+        :param lost: what counts as read, but is in no input.
         :raises MissingColumnError: when a column that the recipe names is not there.
         :raises InvalidInputError: when a rule does not suit a column.
         :raises EmptySourceError: when there are no rows, or none is left.
@@ -126,7 +138,8 @@ class Process:
             carried.get(item.table.path) or _source_file(item, tallies[item.table.path], steps, draft)
             for item in inputs
         ]
-        whole = total(tallies.values())
+        sources += lost.sources
+        whole = total([unreadable(lost.reasons), *tallies.values()])
         return self._commit(draft, sources, tallies, statistics_of(whole, steps), _rows(whole, where))
 
     def _commit(

@@ -41,7 +41,7 @@ class Check:
     failed: pl.Expr
     """True where a row fails, computed from what the rule measured; null counts as passed."""
     measure: str | None = None
-    """The measured column that the quarantine shows as ``value``."""
+    """The measured column that the quarantine shows, as text, as ``value``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,14 +201,14 @@ def judge(measured: pl.DataFrame, checks: Sequence[Check], *, reason: str, value
     :param value: name of the column for values.
     """
 
-    def first(outcomes: Iterable[pl.Expr], kind: type[pl.DataType]) -> pl.Expr:
+    def first(outcomes: Iterable[pl.Expr]) -> pl.Expr:
         chain: Any = pl
         for check, outcome in zip(checks, outcomes, strict=True):
             chain = chain.when(check.failed).then(outcome)
-        return cast("pl.Expr", chain.otherwise(None).cast(kind))
+        return cast("pl.Expr", chain.otherwise(None).cast(pl.String))
 
-    values = (pl.lit(None) if check.measure is None else pl.col(check.measure).cast(pl.Float64) for check in checks)
+    values = (pl.lit(None) if check.measure is None else pl.col(check.measure).cast(pl.String) for check in checks)
     return measured.select(
-        first((pl.lit(check.reason) for check in checks), pl.String).alias(reason),
-        first(values, pl.Float64).alias(value),
+        first(pl.lit(check.reason) for check in checks).alias(reason),
+        first(values).alias(value),
     )

@@ -32,7 +32,7 @@ KEY = "__key"
 ROW_ID = "__row_id"
 SIGNATURE = {KEY: "key", ROW_ID: "row_id"}
 """What is stored of a row that a rule about duplicates keeps: its key, and its name to point to."""
-DECISION = {STEP: pl.UInt16(), REASON: pl.String(), VALUE: pl.Float64(), DUPLICATE_OF: pl.String()}
+DECISION = {STEP: pl.UInt16(), REASON: pl.String(), VALUE: pl.String(), DUPLICATE_OF: pl.String()}
 """What is known of a rejected row: number of the step, reason, measured value, and the row that it repeats."""
 
 NO_DECISIONS = pl.DataFrame(schema={FILE: pl.UInt32(), ROW: pl.UInt32(), **DECISION})
@@ -227,7 +227,7 @@ class Deal:
             pl.col(VALUE).alias("value"),
             pl.col(DUPLICATE_OF).alias("duplicate_of"),
         )
-        return rows.drop(DECISION).rename(_free_names(rows.columns)).hstack(said)
+        return rows.drop(DECISION).rename(names_beside(QUARANTINE_COLUMNS, rows.columns)).hstack(said)
 
 
 def _decide(step: Step, rows: pl.DataFrame) -> pl.DataFrame:
@@ -251,10 +251,10 @@ def _summary(file: int, counts: Sequence[tuple[int | None, str, str, int]]) -> p
     return pl.DataFrame(list(counts), schema, orient="row").with_columns(pl.lit(file, pl.UInt32).alias(FILE))
 
 
-def _free_names(columns: Sequence[str]) -> dict[str, str]:
-    """Return new names for columns of the data that are called like what the quarantine says."""
+def names_beside(taken: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """Return new names for those of ``columns`` whose names are taken, e.g. ``input_value`` for ``value``."""
     renamed = {}
-    for column in QUARANTINE_COLUMNS:
+    for column in taken:
         if column in columns:
             free = f"input_{column}"
             while free in columns:

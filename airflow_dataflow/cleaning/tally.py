@@ -13,6 +13,9 @@ from airflow_dataflow.datasets.manifest import Rows
 Tally = dict[str, Any]
 """``{"rows": {"in", "out"}, "missing": {column: n}, "rules": {key: {statistic: {name: n}}}}``."""
 
+READING = "ingest"
+"""Stands for a rule's key where rows could not be read at all."""
+
 EMPTY: Tally = {"rows": {"in": 0, "out": 0}, "missing": {}, "rules": {}}
 
 
@@ -26,6 +29,12 @@ def tally_of(counts: pl.DataFrame | None, steps: Sequence[Step]) -> Tally:
         leaf = {statistic: {name: count}}
         tree = add(tree, leaf if index is None else {"rules": {steps[index].key: leaf}})
     return add(EMPTY, tree)
+
+
+def unreadable(reasons: Mapping[str, int]) -> Tally:
+    """Return the tree of rows that could not be read."""
+    rejected = {"rules": {READING: {"rejected": dict(reasons)}}} if reasons else {}
+    return add(EMPTY, {"rows": {"in": sum(reasons.values()), "out": 0}} | rejected)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
@@ -63,26 +72,30 @@ def rows_of(tally: Tally) -> Rows:
 
 def statistics_of(tally: Tally, steps: Sequence[Step]) -> dict[str, Any]:
     """Return what a manifest says of a cleaning: for each rule what it saw and did, for each column what it lacked."""
+    columns: dict[str, dict[str, int]] = {column: {"missing": count} for column, count in tally["missing"].items()}
     rules = []
     rows = tally["rows"]["in"]
-    columns: dict[str, dict[str, int]] = {column: {"missing": count} for column, count in tally["missing"].items()}
+    if READING in tally["rules"]:
+        # Rows that could not be read reach no rule.
+        rules.append(_rule_statistics(READING, READING, rows, tally["rules"][READING]))
+        rows -= sum(rules[0]["rejected"].values())
     for step in steps:
-        counts = tally["rules"].get(step.key, {})
-        rejected = counts.get("rejected", {})
-        found = {statistic: by_column for statistic, by_column in counts.items() if statistic != "rejected"}
-        rules.append(
-            {
-                "key": step.key,
-                "rule": step.name,
-                "parameters": parameters_of(step.rule),
-                "rows_in": rows,
-                "rejected": rejected,
-                "counts": found,
-                "state": dict(step.state),
-            }
-        )
-        rows -= sum(rejected.values())
-        for statistic, by_column in found.items():
+        found = _rule_statistics(step.key, step.name, rows, tally["rules"].get(step.key, {}))
+        rules.append({**found, "parameters": parameters_of(step.rule), "state": dict(step.state)})
+        rows -= sum(found["rejected"].values())
+        for statistic, by_column in found["counts"].items():
             for column, count in by_column.items():
                 columns[column] = add(columns.get(column, {}), {statistic: count})
     return {"rules": rules, "columns": columns}
+
+
+def _rule_statistics(key: str, rule: str, rows: int, counts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "key": key,
+        "rule": rule,
+        "parameters": {},
+        "rows_in": rows,
+        "rejected": counts.get("rejected", {}),
+        "counts": {statistic: by_column for statistic, by_column in counts.items() if statistic != "rejected"},
+        "state": {},
+    }

@@ -129,13 +129,17 @@ def _conform(batch: pa.RecordBatch, schema: pa.Schema, where: str) -> pl.DataFra
     columns = []
     for field in schema:
         index = batch.schema.get_field_index(field.name)
+        found = pa.nulls(len(batch), field.type) if index < 0 else batch.column(index)
         try:
-            column = pa.nulls(len(batch), field.type) if index < 0 else batch.column(index).cast(field.type)
-            columns.append(pl.Series(field.name, column))
+            # Parquet promises UTF-8, but nobody checks, and Polars relies on it.
+            found.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise CorruptDataError(f"column {field.name!r} of {where} holds damaged values: {error}") from error
+        try:
+            columns.append(pl.Series(field.name, found.cast(field.type)))
         except (pa.ArrowException, pl.exceptions.PolarsError, TypeError) as error:
             raise InvalidInputError(
-                f"column {field.name!r} of {where} has type {batch.schema.field(index).type}, which cannot be "
-                f"read as {field.type}: {error}"
+                f"column {field.name!r} of {where} has type {found.type}, which cannot be read as {field.type}: {error}"
             ) from error
     return pl.DataFrame(columns) if columns else pl.DataFrame(height=len(batch))
 
