@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ from airflow_dataflow.demo.home import Home
 from airflow_dataflow.demo.processes import Service, reserve_port
 from airflow_dataflow.errors import JobFailedError
 from airflow_dataflow.storage.tier import TIER_CLASSES
+
+log = logging.getLogger(__name__)
 
 BUCKET = "dataflow-demo"
 USER = "admin"
@@ -77,6 +80,11 @@ class Services:
             finally:
                 self.stop()
 
+    @property
+    def s3_options(self) -> dict[str, Any]:
+        """What fsspec needs to open URLs of the S3 server."""
+        return {"key": "demo", "secret": "any", "endpoint_url": self.s3_url}
+
     def start_airflow(self) -> None:
         """Start Airflow's components; return when all say that they are healthy.
 
@@ -85,7 +93,7 @@ class Services:
         self._finish_migration()
         for service in self._components.values():
             self._start(service)
-        self._make_bucket()
+        self._wait_for_s3()
         with self.api() as api:
             self._wait_until_healthy(api)
 
@@ -110,6 +118,7 @@ class Services:
         """Stop everything: first the scheduler, which ends the tasks, then what tasks talk to."""
         with _signals_ignored():
             self._components["scheduler"].stop()
+            self._save_objects()
             others = [service for name, service in self._components.items() if name != "scheduler"]
             for service in (*others, self._s3, self._migration):
                 service.ask_to_stop()
@@ -128,18 +137,34 @@ class Services:
             self._migration.check()
         self.home.keep_migrated_database(self._airflow_version)
 
-    def _make_bucket(self) -> None:
+    def _wait_for_s3(self) -> None:
+        """Make the bucket, and fill it with what the last demo in this home has left in it."""
         deadline = time.monotonic() + _STARTUP_SECONDS
         while True:
             try:
                 httpx.put(f"{self.s3_url}/{BUCKET}", trust_env=False).raise_for_status()
+                break
             except httpx.TransportError as error:
                 self._s3.check()
                 if time.monotonic() > deadline:
                     raise JobFailedError(f"the S3 server does not answer; {self._s3.tail()}") from error
                 time.sleep(_POLL_SECONDS)
-            else:
-                return
+        if self.home.objects.exists():
+            self._s3_files().put(f"{self.home.objects}/", f"{BUCKET}/", recursive=True)
+
+    def _save_objects(self) -> None:
+        """Keep the objects, which the server has in memory only, for the next demo in this home."""
+        if self._s3.pid is None or self._s3.exit_code is not None:
+            return
+        try:
+            self._s3_files().get(f"{BUCKET}/", f"{self.home.objects}/", recursive=True)
+        except (OSError, ValueError) as error:
+            log.warning("the objects of the S3 server are lost: %s", error)
+
+    def _s3_files(self) -> Any:
+        import s3fs
+
+        return s3fs.S3FileSystem(**self.s3_options, skip_instance_cache=True)
 
     def _wait_until_healthy(self, api: AirflowApi) -> None:
         deadline = time.monotonic() + _STARTUP_SECONDS

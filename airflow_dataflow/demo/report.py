@@ -1,0 +1,220 @@
+"""What a night did, for a person: read from manifests, the catalog and Airflow, nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from airflow_dataflow.datasets.manifest import Manifest
+from airflow_dataflow.demo.watch import Run
+from airflow_dataflow.storage.store import Store
+
+_BAR_WIDTH = 30
+_REPORTS = "report.html"
+
+
+@dataclass(frozen=True)
+class Night:
+    """A run and the versions that it made, in the order of its tasks."""
+
+    title: str
+    run: Run
+    versions: dict[str, Manifest]
+    """Version by the task that made it."""
+
+    def version(self, statistic: str) -> Manifest | None:
+        """Return the version whose statistics have this entry, ``None`` when the run made none."""
+        return next((version for version in self.versions.values() if statistic in version.statistics), None)
+
+    @property
+    def raw(self) -> Manifest | None:
+        """The version that was made from files, not from another version."""
+        return next((version for version in self.versions.values() if not version.parents), None)
+
+    @property
+    def data(self) -> list[Manifest]:
+        """The versions whose rows came in as rows of a file: raw, clean, features."""
+        return [version for version in self.versions.values() if version.rows_in and version.kind == "dataset"]
+
+
+def show_night(console: Console, store: Store, night: Night) -> None:
+    """Print the report of a night."""
+    console.print()
+    console.rule(f"[bold]{escape(night.title)}[/]")
+    for section in (_files, _rows, _columns, _features, _metrics):
+        section(console, store, night)
+    _places(console, store, night)
+    _seconds(console, night.run)
+    _links(console, store, night)
+
+
+def _files(console: Console, store: Store, night: Night) -> None:  # noqa: ARG001 - all sections have one signature
+    raw = night.raw
+    if raw is None:
+        return
+    table = _table("files", "[r]bytes", "[r]rows", "[r]kept", "[r]bad rows", "")
+    for source in raw.sources:
+        if source.reason is not None:
+            note = f"[red]refused:[/] {escape(source.reason)}"
+        else:
+            note = "[dim]known, not read again[/]" if source.carried_from else "[green]read[/]"
+        counts = [f"{number:,}" for number in (source.bytes, source.rows_in, source.rows_out, source.rows_quarantined)]
+        table.add_row(escape(source.path), *counts, note)
+    console.print(table)
+
+
+def _rows(console: Console, store: Store, night: Night) -> None:  # noqa: ARG001 - all sections have one signature
+    """Print the sum that every row appears in: what came in, less each reason, is what was kept."""
+    if not night.data:
+        return
+    table = _table("where the rows went", "[r]rows", "stage")
+    table.add_row("came in", f"{night.data[0].rows_in:,}", "")
+    for version in night.data:
+        for reason, count in sorted(version.quarantined_by_reason.items(), key=lambda item: -item[1]):
+            table.add_row(f"  {escape(reason)}", f"- {count:,}", _stage(version))
+    table.add_row("[bold]kept[/]", f"[bold]= {night.data[-1].rows_out:,}[/]", "", end_section=True)
+    console.print(table)
+
+
+def _columns(console: Console, store: Store, night: Night) -> None:  # noqa: ARG001 - all sections have one signature
+    """Print what cleaning found and changed in columns: masked personal data, missing and imputed values, outliers."""
+    clean = night.version("rules")
+    columns = {} if clean is None else clean.statistics.get("columns", {})
+    found = [
+        (name, ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counts.items() if count))
+        for name, counts in columns.items()
+    ]
+    table = _table("column", "found by cleaning")
+    for name, words in found:
+        if words:
+            table.add_row(escape(name), words)
+    if table.row_count:
+        console.print(table)
+
+
+def _features(console: Console, store: Store, night: Night) -> None:  # noqa: ARG001 - all sections have one signature
+    version = night.version("features")
+    if version is None:
+        return
+    names = version.statistics["features"]["columns"]
+    split = version.statistics.get("rows_by_split", {})
+    rows = ", ".join(f"{count:,} for {name}" for name, count in split.items())
+    console.print(f"[bold]{len(names)} features[/] ({escape(', '.join(names))}); rows: {rows}\n")
+
+
+def _metrics(console: Console, store: Store, night: Night) -> None:
+    evaluation = night.version("metrics")
+    if evaluation is None:
+        return
+    report = json.loads(store.directory(evaluation).read("report.json"))
+    if "classes" in report:
+        table = _table("class", "[r]precision", "[r]recall", "[r]F1", "", "[r]support")
+        for name, scores in report["classes"].items():
+            table.add_row(escape(name), *_scores(scores))
+        for name in ("macro", "weighted"):
+            table.add_row(f"[bold]{name}[/]", *_scores(report[name]))
+        console.print(table)
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in evaluation.statistics["metrics"].items())
+    console.print(f"[bold]metrics[/] {metrics}\n")
+
+
+def _scores(scores: dict[str, Any]) -> list[str]:
+    numbers = [f"{scores[name]:.3f}" for name in ("precision", "recall", "f1")]
+    return [*numbers, _bar(scores["f1"], 1.0, 12), f"{scores.get('support', ''):,}"]
+
+
+def _places(console: Console, store: Store, night: Night) -> None:
+    """Print where every version of the night's datasets lies now, the earlier ones included."""
+    table = _table("dataset", "version", "[r]bytes", "lies on", "published to")
+    for dataset in dict.fromkeys(version.dataset for version in night.versions.values()):
+        for version in store.catalog.manifests(dataset):
+            replicas = store.catalog.replicas(version.dataset, version.version)
+            tiers = ", ".join(replica.tier for replica in replicas if replica.tier is not None)
+            targets = ", ".join(_base(replica.url, version) for replica in replicas if replica.tier is None)
+            table.add_row(dataset, version.version, f"{version.total_bytes:,}", tiers, f"[green]{escape(targets)}[/]")
+    console.print(table)
+    for tier in store.tiers:
+        console.print(f"tier {tier.name}: {tier.directory.url}/<dataset>/<version>", soft_wrap=True)
+    console.print()
+
+
+def _base(url: str, version: Manifest) -> str:
+    return url.removesuffix(f"/{version.dataset}/{version.version}")
+
+
+def _seconds(console: Console, run: Run) -> None:
+    table = _table("task", "[r]seconds", "")
+    longest = max((run.task_seconds(task.task_id) for task in run.tasks), default=0.0)
+    for task in run.tasks:
+        seconds = run.task_seconds(task.task_id)
+        table.add_row(escape(task.task_id), f"{seconds:.1f}", _bar(seconds, longest, _BAR_WIDTH))
+    table.add_row("[bold]the whole run[/]", f"[bold]{run.seconds:.1f}[/]", "")
+    console.print(table)
+
+
+def _links(console: Console, store: Store, night: Night) -> None:
+    for version in night.versions.values():
+        if any(entry.path == _REPORTS for entry in version.files):
+            console.print(f"report of {version.reference}: {store.directory(version).url}/{_REPORTS}", soft_wrap=True)
+
+
+def show_comparison(console: Console, first: Night, second: Night) -> None:
+    """Print what the second night read and what it took over from the first."""
+    console.print()
+    console.rule("[bold]What the second night did not do again[/]")
+    table = _table(
+        "stage", "[r]files read", "[r]files taken over", "[r]rows of the files read", "[r]rows in the version"
+    )
+    for task, version in second.versions.items():
+        if version.sources and version.kind == "dataset":
+            read = [source for source in version.sources if source.carried_from is None]
+            new_rows = sum(source.rows_in for source in read)
+            counts = (len(read), len(version.sources) - len(read), new_rows, version.rows_out)
+            table.add_row(escape(task), *(f"{count:,}" for count in counts))
+    console.print(table)
+    table = _table("", f"[r]{first.title}", f"[r]{second.title}")
+    for name, value in _key_figures(first).items():
+        table.add_row(name, value, _key_figures(second).get(name, ""))
+    console.print(table)
+
+
+def _key_figures(night: Night) -> dict[str, str]:
+    figures: dict[str, str] = {}
+    if night.data:
+        figures["rows in"] = f"{night.data[0].rows_in:,}"
+        figures["rows kept"] = f"{night.data[-1].rows_out:,}"
+    reasons: Counter[str] = Counter()
+    for version in night.data:
+        reasons.update(version.quarantined_by_reason)
+    figures["rows quarantined"] = f"{reasons.total():,}"
+    evaluation = night.version("metrics")
+    for name, value in {} if evaluation is None else evaluation.statistics["metrics"].items():
+        figures[name] = f"{value:.4g}"
+    figures["seconds"] = f"{night.run.seconds:.1f}"
+    return figures
+
+
+def _stage(version: Manifest) -> str:
+    return version.dataset.rsplit("/", 1)[-1]
+
+
+def _bar(value: float, most: float, width: int) -> str:
+    length = round(width * value / most) if most else 0
+    return f"[cyan]{'█' * length}[/][dim]{'·' * (width - length)}[/]"
+
+
+def _table(*columns: str) -> Table:
+    """Return a table; a column whose name begins with ``[r]`` holds numbers."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    for name in columns:
+        table.add_column(
+            name.removeprefix("[r]"), justify="right" if name.startswith("[r]") else "left", overflow="fold"
+        )
+    return table

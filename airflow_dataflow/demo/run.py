@@ -1,0 +1,195 @@
+"""The demo from the first step to the last: files, services, nights, reports."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from airflow_dataflow.datasets.catalog.catalog import Catalog
+from airflow_dataflow.datasets.manifest import Manifest
+from airflow_dataflow.datasets.name import Reference
+from airflow_dataflow.demo.api import TaskState
+from airflow_dataflow.demo.home import Home
+from airflow_dataflow.demo.options import DemoOptions
+from airflow_dataflow.demo.own_file import OwnFile, check_own_file
+from airflow_dataflow.demo.report import Night, show_comparison, show_night
+from airflow_dataflow.demo.samples import write_night
+from airflow_dataflow.demo.services import USER, Services
+from airflow_dataflow.demo.watch import Failure, Run, watch
+from airflow_dataflow.errors import JobFailedError, NotFoundError
+from airflow_dataflow.storage.store import Store
+from airflow_dataflow.storage.tier import TIER_CLASSES, Tier
+
+DAG_ID = "nightly_dataset_refresh"
+_DAG_SECONDS = 60.0
+_WIDTH_OF_FILES = 130
+
+
+def run_demo(options: DemoOptions, console: Console | None = None) -> int:
+    """Run the demo.
+
+    :param console: where to print; the process's standard output when ``None``.
+    :returns: 0 when every night succeeded, 1 otherwise.
+    :raises TerminalError: when the options, or the file that they name, are wrong; nothing was started then.
+    """
+    console = console or _console()
+    own_file = None if options.input is None else check_own_file(options)
+    dags = dags_folder()
+    home = Home(options.home)
+    with home.in_use(clean=own_file is None and not options.ui):
+        services = Services(home, dags, port=options.port)
+        try:
+            with services.running():
+                return _Demo(options, services, console).run(own_file)
+        except JobFailedError as error:
+            console.print(f"[bold red]The demo failed:[/] {escape(str(error))}")
+            return 1
+
+
+def _console() -> Console:
+    """Return the process's standard output, also while something redirects ``sys.stdout``."""
+    plain = Console(file=sys.__stdout__, highlight=False)
+    return plain if plain.is_terminal else Console(file=sys.__stdout__, highlight=False, width=_WIDTH_OF_FILES)
+
+
+def dags_folder() -> Path:
+    """Return where the demo's DAG lies: in an installed package, else in the repository beside it."""
+    package = Path(__file__).parent.parent
+    for folder in (package / "example_dags", package.parent / "dags"):
+        if (folder / f"{DAG_ID}.py").exists():
+            return folder
+    raise NotFoundError(f"no {DAG_ID}.py beside the package {package}: install the package again")
+
+
+def open_store(home: Home) -> Store:
+    """Return the store that the demo's tasks use."""
+    tiers = [Tier(name=name, tier_class=name, url=(home.tiers / name).as_uri()) for name in TIER_CLASSES]
+    return Store(tiers, Catalog(home.catalog_url))
+
+
+class _Demo:
+    def __init__(self, options: DemoOptions, services: Services, console: Console) -> None:
+        self.options = options
+        self.services = services
+        self.home = services.home
+        self.console = console
+        self.store = open_store(self.home)
+        self._begun = time.monotonic()
+
+    def run(self, own_file: OwnFile | None) -> int:
+        if own_file is not None:
+            succeeded = self._own_night(own_file)
+        elif self.options.ui:
+            succeeded = self._prepare_ui()
+        else:
+            succeeded = self._two_nights()
+        if self.options.ui:
+            self._stay()
+        return 0 if succeeded else 1
+
+    def _two_nights(self) -> bool:
+        self._step("Raw input for the first night: support messages, and all that is wrong with them")
+        self._show_files(write_night(self.home.landing, 1))
+        self._start_airflow()
+        first = self._night("Night 1", {})
+        if first is None:
+            return False
+        show_night(self.console, self.store, first)
+        self._step("A day later new files have arrived")
+        self._show_files(write_night(self.home.landing, 2))
+        second = self._night("Night 2", {})
+        if second is None:
+            return False
+        show_night(self.console, self.store, second)
+        show_comparison(self.console, first, second)
+        self.console.print(
+            f"\nBoth nights took {time.monotonic() - self._begun:.0f} seconds. Everything lies in {self.home.folder}."
+        )
+        return True
+
+    def _own_night(self, own_file: OwnFile) -> bool:
+        dataset, folder = own_file.land(self.home.landing)
+        self._step(f"{own_file.path.name} becomes the dataset {dataset}")
+        self._start_airflow()
+        night = self._night(own_file.path.name, _own_conf(own_file, dataset, folder))
+        if night is None:
+            return False
+        show_night(self.console, self.store, night)
+        return True
+
+    def _prepare_ui(self) -> bool:
+        if not any(self.home.landing.iterdir()):
+            write_night(self.home.landing, 1)
+        self._start_airflow()
+        return True
+
+    def _stay(self) -> None:
+        self.console.print(f"\nAirflow: [bold]{self.services.url}[/]")
+        self.console.print(f"user [bold]{USER}[/], password [bold]{escape(self.services.password)}[/]; Ctrl-C stops it")
+        while True:
+            self.services.check()
+            time.sleep(1)
+
+    # steps ------------------------------------------------------------------------------------
+
+    def _step(self, words: str) -> None:
+        self.console.print(
+            f"\n[bold cyan]▸[/] [bold]{escape(words)}[/] [dim]({time.monotonic() - self._begun:.0f} s)[/]"
+        )
+
+    def _show_files(self, files: list[Path]) -> None:
+        for file in files:
+            self.console.print(f"  {file.name:<28} {file.stat().st_size:>12,} bytes")
+
+    def _start_airflow(self) -> None:
+        self._step("Starting Airflow and an S3 server")
+        with self.console.status("half a minute"):
+            self.services.start_airflow()
+        self.console.print(f"  Airflow runs at {self.services.url}, the S3 server at {self.services.s3_url}")
+
+    def _night(self, title: str, conf: Mapping[str, Any]) -> Night | None:
+        with self.services.api() as api:
+            api.wait_for_dag(DAG_ID, seconds=_DAG_SECONDS, check=self.services.check)
+            run_id = api.trigger(DAG_ID, conf)
+            self._step(f"{title}: Airflow runs {DAG_ID}")
+            versions: dict[str, Manifest] = {}
+
+            def describe(task: TaskState) -> str:
+                result = api.result(DAG_ID, run_id, task.task_id) if task.state == "success" else None
+                if not isinstance(result, str) or not Reference.looks_like(result):
+                    return ""
+                versions[task.task_id] = self.store.manifest(result)
+                return _words(versions[task.task_id])
+
+            run = watch(api, DAG_ID, run_id, console=self.console, describe=describe, check=self.services.check)
+        if run.state == "success":
+            return Night(title, run, versions)
+        self._show_failures(run)
+        return None
+
+    def _show_failures(self, run: Run) -> None:
+        for failure in run.failures or (Failure("run", "no task failed, but the run did", ""),):
+            self.console.print(f"\n[bold red]{failure.task_id} failed:[/] {escape(failure.message)}", soft_wrap=True)
+            if failure.log:
+                self.console.print(f"its log: {failure.log}", soft_wrap=True)
+
+
+def _words(version: Manifest) -> str:
+    metrics = version.statistics.get("metrics")
+    if metrics:
+        return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+    if version.kind == "model" or not version.rows_in:
+        return version.reference
+    words = f"{version.rows_in:,} rows in, {version.rows_out:,} kept, {version.rows_quarantined:,} quarantined"
+    carried = sum(source.carried_from is not None for source in version.sources)
+    return f"{words}; {len(version.sources) - carried} files read, {carried} taken over" if carried else words
+
+
+def _own_conf(own_file: OwnFile, dataset: str, folder: Path) -> dict[str, Any]:
+    return {"source": folder.as_uri(), "dataset": dataset, "recipe": own_file.recipe}
