@@ -2,7 +2,7 @@
 
 *Observed* types form a lattice: :func:`join` of any two is the narrowest type that holds the values of both without
 changing one, and text holds everything. In an observed type ``int32`` stands for whole numbers that a ``float64``
-holds exactly (up to 2**53), ``int64`` for larger ones; :func:`settle` turns an observed type into one to store.
+holds exactly (below 2**53), ``int64`` for larger ones; :func:`settle` turns an observed type into one to store.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-EXACT_FLOAT = 2**53
+EXACT_FLOAT = 2**53 - 1
+"""Largest whole number up to which no two have the same float64."""
 SMALL_INT = pa.int32()
 _MICRO, _NANO = pa.timestamp("us"), pa.timestamp("ns")
 _MICRO_UTC, _NANO_UTC = pa.timestamp("us", "UTC"), pa.timestamp("ns", "UTC")
@@ -50,8 +51,7 @@ def observe(array: pa.Array, text_types: tuple[pa.DataType, ...] = ()) -> pa.Dat
     if pa.types.is_string(kind):
         return _observe_text(array, text_types)
     if pa.types.is_timestamp(kind):
-        unit = "ns" if kind.unit == "ns" and not _fits(array, pa.timestamp("us", kind.tz)) else "us"
-        return pa.timestamp(unit, kind.tz)
+        return pa.timestamp("ns" if kind.unit == "ns" and _has_nanoseconds(array) else "us", kind.tz)
     if pa.types.is_struct(kind):
         pairs = zip(kind, array.flatten(), strict=True)
         return pa.struct([(item.name, _observe_item(child)) for item, child in pairs])
@@ -186,17 +186,25 @@ def _observe_text(array: pa.Array, text_types: tuple[pa.DataType, ...]) -> pa.Da
         return pa.null()
     for kind in text_types:
         # Most columns are told by their first value, at no cost.
-        if _fits(values.slice(0, 1), kind) and _fits(values, kind):
-            return _observe_integers(convert(values, kind)) if kind == pa.int64() else kind
+        if _is_written_as(values.slice(0, 1), kind) and _is_written_as(values, kind):
+            return _observe_integers(values.cast(kind)) if kind == pa.int64() else kind
     return pa.string()
 
 
-def _fits(array: pa.Array, target: pa.DataType) -> bool:
+def _is_written_as(text: pa.Array, kind: pa.DataType) -> bool:
     try:
-        convert(array, target)
+        _parse(text, kind)
     except MisfitError:
         return False
     return True
+
+
+def _has_nanoseconds(array: pa.Array) -> bool:
+    try:
+        array.cast(pa.timestamp("us", array.type.tz))
+    except pa.ArrowInvalid:
+        return True
+    return False
 
 
 def _same_family(source: pa.DataType, target: pa.DataType) -> bool:
@@ -246,6 +254,20 @@ def _without_empty(text: pa.Array) -> pa.Array:
 def _from_text(array: pa.Array, target: pa.DataType) -> pa.Array:
     """Read text as another type; an empty string is a missing value, as in any table of text."""
     text = _without_empty(array)
+    try:
+        return _parse(text, target)
+    except MisfitError:
+        if not pa.types.is_integer(target):
+            raise
+    # A tool that knows no missing whole number writes all of them as 7.0 once one is missing.
+    return _cast(_floats_from_text(text, pa.float64()), target)
+
+
+def _parse(text: pa.Array, target: pa.DataType) -> pa.Array:
+    """Read text as the type whose own way of writing it is.
+
+    :raises MisfitError: when one value is written in another way.
+    """
     if pa.types.is_integer(target) or pa.types.is_date(target):
         values = _cast(text, target)
         # "007", "0x1f" and "+7" parse, but say more than the number 7 does.
@@ -259,9 +281,21 @@ def _from_text(array: pa.Array, target: pa.DataType) -> pa.Array:
         return pc.if_else(text.is_null(), None, pc.is_in(text, _TRUE))
     if pa.types.is_floating(target):
         return _floats_from_text(text, target)
+    if pa.types.is_nested(target):
+        return _nested_from_text(text, target)
     if pa.types.is_timestamp(target) and pc.any(pc.less_equal(pc.utf8_length(text), _DATE_LENGTH)).as_py():
         raise MisfitError("a date without a time")
     return _cast(text, target)
+
+
+def _nested_from_text(text: pa.Array, target: pa.DataType) -> pa.Array:
+    try:
+        parsed = pa.array([None if value is None else json.loads(value) for value in text.to_pylist()])
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise MisfitError(str(error)) from error
+    if not pa.types.is_nested(parsed.type):
+        raise MisfitError(f"not every value is the JSON of {target}")
+    return convert(parsed, target)
 
 
 def _floats_from_text(text: pa.Array, target: pa.DataType) -> pa.Array:
