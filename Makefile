@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test check format hdfs clean
+.PHONY: help setup demo ui test check format docs hdfs clean
 
 BIN := .venv/bin
 SOURCES := airflow_dataflow dags tests benchmarks tools
@@ -35,6 +35,9 @@ check: setup ## Run ruff, mypy --strict and the rules about who may import whom
 format: setup ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix-only $(SOURCES)
 	@$(BIN)/ruff format $(SOURCES)
+
+docs: setup ## Write the pages of docs/reference that are made from the code
+	@$(BIN)/python tools/reference.py
 
 hdfs: setup ## Install the hdfs extra, with the Kerberos headers that it is built with
 	@$(BIN)/python tools/set_up.py hdfs

@@ -19,7 +19,6 @@ ENVIRONMENT = ROOT / ".venv"
 STAMP = ENVIRONMENT / ".set-up"
 PYTHON = ENVIRONMENT / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
-MINIMAL_JAVA = 17
 
 
 class SetUpError(Exception):
@@ -95,18 +94,15 @@ def install_debian_packages(why: str, *packages: str) -> None:
 
 def has_java() -> bool:
     """Tell whether the machine has a Java that Spark runs on."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home, "bin", "java")) if home else shutil.which("java")
-    if not java or not Path(java).exists():
+    sys.path.insert(0, str(ROOT))  # the package is not installed yet; this part of it needs nothing else
+    from airflow_dataflow.errors import MissingPackageError
+    from airflow_dataflow.training.java import find_java_home
+
+    try:
+        find_java_home()
+    except MissingPackageError:
         return False
-    output = subprocess.run(
-        [java, "-XshowSettings:properties", "-version"], check=False, capture_output=True, text=True
-    )
-    for line in output.stderr.splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == "java.specification.version":
-            return int(value.strip().removeprefix("1.").split(".")[0]) >= MINIMAL_JAVA
-    return False
+    return True
 
 
 def set_up() -> None:

@@ -1,0 +1,161 @@
+"""The table of commands: the only place where their names and arguments are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Argument:
+    """One argument; all but ``flags`` means what it means for :meth:`argparse.ArgumentParser.add_argument`."""
+
+    flags: tuple[str, ...]
+    """``("source",)`` for a positional argument, ``("--recipe",)`` for an option."""
+    help: str
+    """What it is, with unit and default."""
+    default: Any = None
+    type: Callable[[str], Any] | None = None
+    choices: tuple[str, ...] | None = None
+    action: str | None = None
+    nargs: str | None = None
+    metavar: str | None = None
+    required: bool | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments for argparse."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "flags"}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command."""
+
+    name: str
+    """One word, or two for a command of a group, e.g. ``datasets list``."""
+    help: str
+    """What it does, as an order."""
+    function: str
+    """``module:function`` in this package; called with the parsed arguments and a progress, returns an answer."""
+    arguments: tuple[Argument, ...] = ()
+    """Its own arguments; those of :data:`COMMON` are added."""
+
+
+COMMON = (
+    Argument(
+        flags=("--format",),
+        help="how to print the answer: table (default) or json",
+        default="table",
+        choices=("table", "json"),
+    ),
+    Argument(flags=("--debug",), help="show the log, and where an error comes from", action="store_true"),
+)
+
+STORE = (
+    Argument(
+        flags=("--store",),
+        help="file with 'catalog_url' and 'tiers' (default: $DATAFLOW_STORE, else the connection --conn-id)",
+        metavar="FILE",
+    ),
+    Argument(
+        flags=("--conn-id",),
+        help="Airflow connection of type 'dataflow' (default dataflow_default)",
+        default="dataflow_default",
+        metavar="ID",
+    ),
+)
+
+RECIPE = Argument(flags=("--recipe",), help="recipe file (YAML or JSON)", required=True, metavar="FILE")
+REFIT = Argument(
+    flags=("--refit",), help="fit again and read every file, also what an earlier version did", action="store_true"
+)
+INPUT = Argument(
+    flags=("input",), help="folder of a version, or reference such as support/clean@latest", metavar="INPUT"
+)
+OUTPUT = Argument(
+    flags=("output",), help="new folder, or name of a dataset when INPUT is a reference", metavar="OUTPUT"
+)
+REFERENCES = Argument(
+    flags=("references",),
+    help="versions such as support/clean@latest; all versions when none",
+    nargs="*",
+    metavar="REFERENCE",
+)
+
+GROUPS = {
+    "datasets": "Look after datasets and their versions",
+    "tiers": "Look after the places that hold versions",
+    "catalog": "Look after the database that lists versions",
+}
+
+COMMANDS = (
+    Command(
+        name="datasets list",
+        help="List the datasets: versions, rows, bytes, and where the newest version lies",
+        function="datasets:list_datasets",
+        arguments=STORE,
+    ),
+    Command(
+        name="datasets show",
+        help="Show the manifest of a version",
+        function="datasets:show_version",
+        arguments=(
+            Argument(flags=("reference",), help="version such as support/clean@latest", metavar="REFERENCE"),
+            *STORE,
+        ),
+    ),
+    Command(
+        name="datasets verify",
+        help="Read every copy of versions back and compare it with its manifest",
+        function="datasets:verify_versions",
+        arguments=(REFERENCES, *STORE),
+    ),
+    Command(
+        name="datasets sweep",
+        help="Remove what killed processes left: version folders without a manifest",
+        function="datasets:sweep_datasets",
+        arguments=(
+            Argument(
+                flags=("--grace-hours",),
+                help="leave alone what changed in the last hours (default 24)",
+                type=float,
+                default=24.0,
+                metavar="HOURS",
+            ),
+            *STORE,
+        ),
+    ),
+    Command(
+        name="catalog rebuild",
+        help="Restore the catalog from the manifests in storage",
+        function="datasets:rebuild_catalog",
+        arguments=STORE,
+    ),
+    Command(
+        name="catalog upgrade",
+        help="Bring the catalog's tables to this release's schema",
+        function="datasets:upgrade_catalog",
+        arguments=STORE,
+    ),
+    Command(
+        name="tiers status",
+        help="Show each tier: versions, bytes, free space",
+        function="datasets:show_tiers",
+        arguments=STORE,
+    ),
+    Command(
+        name="doctor",
+        help="Check this machine and say what to do where something is missing",
+        function="doctor:examine",
+        arguments=(
+            Argument(
+                flags=("--url",),
+                help="also check that this place can be written, e.g. s3://bucket/prefix",
+                metavar="URL",
+            ),
+            *STORE,
+        ),
+    ),
+)

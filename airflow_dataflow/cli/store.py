@@ -1,0 +1,116 @@
+"""Where commands find the store, and the credentials of URLs: a file, or Airflow's connections."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_dataflow.errors import InvalidInputError, NotFoundError, did_you_mean
+
+if TYPE_CHECKING:
+    from airflow_dataflow.storage.store import Store
+
+_KEYS = ("catalog_url", "tiers")
+_TIER_KEYS = ("name", "class", "url", "storage_options")
+
+
+def open_store(arguments: Namespace) -> Store:
+    """Return the store that ``--store``, the environment variable ``DATAFLOW_STORE`` or ``--conn-id`` names.
+
+    :raises InvalidInputError: when that does not describe a store.
+    """
+    path = _file(arguments)
+    if path:
+        return read_store(Path(path))
+    _read_connections_from_the_database()
+    from airflow_dataflow.hooks.dataflow import DataflowHook
+
+    return DataflowHook(arguments.conn_id).store
+
+
+def has_store(arguments: Namespace) -> bool:
+    """Tell whether a file or a connection is there for :func:`open_store`, whatever is in it."""
+    if _file(arguments):
+        return True
+    _read_connections_from_the_database()
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    try:
+        BaseHook.get_connection(arguments.conn_id)
+    except AirflowNotFoundException:
+        return False
+    return True
+
+
+def _file(arguments: Namespace) -> str | None:
+    return arguments.store or os.environ.get("DATAFLOW_STORE")
+
+
+def _read_connections_from_the_database() -> None:
+    # As Airflow's own `airflow connections` does: outside of a task it looks at environment variables only, otherwise.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+
+
+def read_store(path: Path) -> Store:
+    """Return the store that a YAML or JSON file describes.
+
+    :param path: a file with ``catalog_url`` and ``tiers``, a list of ``{name, class, url, storage_options}``.
+    :raises NotFoundError: when there is no such file.
+    :raises InvalidInputError: when it does not describe a store.
+    """
+    import yaml
+
+    from airflow_dataflow.datasets.catalog.catalog import Catalog
+    from airflow_dataflow.storage.store import Store
+    from airflow_dataflow.storage.tier import Tier
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no store file {str(path)!r}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInputError(f"store file {str(path)!r} cannot be read: {error}") from error
+    where = f"store file {path.name!r}"
+    _check_keys(where, content, _KEYS, _KEYS)
+    if not isinstance(content["tiers"], list):
+        raise InvalidInputError(f"{where}: 'tiers' is not a list")
+    tiers = []
+    for number, item in enumerate(content["tiers"], start=1):
+        _check_keys(f"{where}, tier {number}", item, _TIER_KEYS, _TIER_KEYS[:3])
+        tiers.append(
+            Tier(
+                name=item["name"],
+                tier_class=item["class"],
+                url=item["url"],
+                storage_options=item.get("storage_options") or {},
+            )
+        )
+    return Store(tiers, Catalog(content["catalog_url"]))
+
+
+def _check_keys(where: str, content: Any, known: tuple[str, ...], required: tuple[str, ...]) -> None:
+    if not isinstance(content, Mapping):
+        raise InvalidInputError(f"{where} is not a mapping with the keys {', '.join(required)}")
+    for key in content:
+        if key not in known:
+            raise InvalidInputError(f"{where} has an unknown key {key!r}{did_you_mean(str(key), known)}")
+    for key in required:
+        if not content.get(key):
+            raise InvalidInputError(f"{where} has no {key!r}")
+
+
+def place(url: str) -> tuple[str, dict[str, Any]]:
+    """Return a URL without a connection in it, and what fsspec needs to open it.
+
+    :param url: path, or URL; ``s3://aws_default@bucket/key`` takes the credentials of an Airflow connection, and
+        without one those of the environment count.
+    """
+    if "@" not in url.partition("://")[2].partition("/")[0]:
+        return url, {}
+    _read_connections_from_the_database()
+    from airflow_dataflow.hooks.storage import split_conn_id, storage_options
+
+    return split_conn_id(url)[0], storage_options(url)
