@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -39,9 +38,14 @@ class Night:
         return next((version for version in self.versions.values() if not version.parents), None)
 
     @property
+    def evaluation(self) -> Manifest | None:
+        """The version that judges the model."""
+        return self.version("model")
+
+    @property
     def data(self) -> list[Manifest]:
-        """The versions whose rows came in as rows of a file: raw, clean, features."""
-        return [version for version in self.versions.values() if version.rows_in and version.kind == "dataset"]
+        """The versions that were made file by file, and hand rows on to each other: raw, clean, features."""
+        return [version for version in self.versions.values() if version.sources]
 
 
 def show_night(console: Console, store: Store, night: Night) -> None:
@@ -109,20 +113,21 @@ def _features(console: Console, store: Store, night: Night) -> None:  # noqa: AR
     console.print(f"[bold]{len(names)} features[/] ({escape(', '.join(names))}); rows: {rows}\n")
 
 
-def _metrics(console: Console, store: Store, night: Night) -> None:
-    evaluation = night.version("metrics")
+def _metrics(console: Console, store: Store, night: Night) -> None:  # noqa: ARG001 - all sections have one signature
+    evaluation = night.evaluation
     if evaluation is None:
         return
-    report = json.loads(store.directory(evaluation).read("report.json"))
-    if "classes" in report:
+    report = evaluation.statistics.get("classification_report", {})
+    if report:
         table = _table("class", "[r]precision", "[r]recall", "[r]F1", "", "[r]support")
         for name, scores in report["classes"].items():
             table.add_row(escape(name), *_scores(scores))
+        table.add_section()
         for name in ("macro", "weighted"):
-            table.add_row(f"[bold]{name}[/]", *_scores(report[name]))
+            table.add_row(f"[bold]{name} average[/]", *_scores(report[name]))
         console.print(table)
-    metrics = ", ".join(f"{name} {value:.4g}" for name, value in evaluation.statistics["metrics"].items())
-    console.print(f"[bold]metrics[/] {metrics}\n")
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in evaluation.statistics["metrics"].items())
+    console.print(f"[bold]test rows[/]: {evaluation.rows_in:,}; {metrics}\n")
 
 
 def _scores(scores: dict[str, Any]) -> list[str]:
@@ -173,7 +178,7 @@ def show_comparison(console: Console, first: Night, second: Night) -> None:
         "stage", "[r]files read", "[r]files taken over", "[r]rows of the files read", "[r]rows in the version"
     )
     for task, version in second.versions.items():
-        if version.sources and version.kind == "dataset":
+        if version.sources:
             read = [source for source in version.sources if source.carried_from is None]
             new_rows = sum(source.rows_in for source in read)
             counts = (len(read), len(version.sources) - len(read), new_rows, version.rows_out)
@@ -194,7 +199,7 @@ def _key_figures(night: Night) -> dict[str, str]:
     for version in night.data:
         reasons.update(version.quarantined_by_reason)
     figures["rows quarantined"] = f"{reasons.total():,}"
-    evaluation = night.version("metrics")
+    evaluation = night.evaluation
     for name, value in {} if evaluation is None else evaluation.statistics["metrics"].items():
         figures[name] = f"{value:.4g}"
     figures["seconds"] = f"{night.run.seconds:.1f}"

@@ -43,7 +43,9 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     dags = dags_folder()
     home = Home(options.home)
     with home.in_use(clean=own_file is None and not options.ui):
-        services = Services(home, dags, port=options.port)
+        # The nights are triggered one after the other; only a person in the web UI meets the DAG's own schedule.
+        schedule = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(options.ui)}
+        services = Services(home, dags, settings=schedule, port=options.port)
         try:
             with services.running():
                 return _Demo(options, services, console).run(own_file)
