@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +17,7 @@ from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Manifest, fingerpr
 from airflow_dataflow.engines.engine import TableFile
 from airflow_dataflow.engines.local import LocalEngine
 from airflow_dataflow.engines.tables import TableWriters, empty_batch
-from airflow_dataflow.errors import CorruptDataError, InvalidInputError
+from airflow_dataflow.errors import CorruptDataError
 from airflow_dataflow.ingest.ingest import ingest
 from airflow_dataflow.ingest.landing import Landing, LandingFile
 from airflow_dataflow.ingest.options import IngestOptions
@@ -28,7 +26,7 @@ from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.recipe import Recipe
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.draft import VersionDraft
-from airflow_dataflow.storage.folders import FolderStore
+from airflow_dataflow.storage.folders import FolderStore, made_beside, put_in_place
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ def clean_files(
     :raises EmptySourceError: when there are no rows, or none is left.
     """
     target = Path(target)
-    with _made_beside(target) as folder:
+    with made_beside(target) as folder:
         if Path(source, MANIFEST_NAME).is_file():
             store = FolderStore(folder / _CLEAN, [Path(source)])
             parent = store.manifest(store.references[0])
@@ -70,7 +68,8 @@ def clean_files(
             made = clean_dataset(store, parent.reference, name, recipe, at=parent.created_at, progress=progress)
         else:
             made = _Files(source, recipe, options or IngestOptions(), progress).clean(folder)
-        return _put_in_place(made, folder / _CLEAN, target)
+        put_in_place(folder / _CLEAN, target)
+        return made
 
 
 class _Files:
@@ -148,33 +147,3 @@ class _Files:
                 changes = {"rows_in": bad, "rows_out": 0, "outputs": tuple(outputs)}
                 sources.append(source.model_copy(update=changes))
         return Unreadable(sources=sources, reasons=read.quarantined_by_reason)
-
-
-@contextmanager
-def _made_beside(target: Path) -> Iterator[Path]:
-    """Make an empty folder on the same disk as ``target``, for this process alone, and remove it in the end."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.with_name(f".{target.name}.partial")
-    with Directory.from_url(str(folder)).lock():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _put_in_place(made: Manifest, folder: Path, target: Path) -> Manifest:
-    manifest = target / MANIFEST_NAME
-    if manifest.is_file() and manifest.read_bytes() == made.to_bytes():
-        return made
-    try:
-        folder.rename(target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
-        raise InvalidInputError(
-            f"{str(target)!r} is not empty and was not made from the same files by the same rules; "
-            "name a new folder, or remove it"
-        ) from error
-    return made

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from airflow_dataflow.datasets.catalog.catalog import Catalog
-from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Kind, Manifest
+from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Manifest
 from airflow_dataflow.errors import InvalidInputError, NotFoundError
 from airflow_dataflow.storage.directory import Directory
-from airflow_dataflow.storage.draft import VersionDraft
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
+
+_NEW = "version"
 
 
 class FolderStore(Store):
     """A store of the versions in some folders, which makes its one new version in a folder of its own.
 
-    The folder that it writes to has to be new or empty, or to hold the version that the same work has made before;
-    nothing that a person keeps there is ever removed.
-
-    :param target: folder of the new version.
+    :param target: folder of the new version, absent or empty.
     :param sources: folders that hold one version each.
     :raises NotFoundError: when a source holds no version.
     """
 
     def __init__(self, target: Path, sources: Iterable[Path]) -> None:
         super().__init__([Tier(name="folder", tier_class="hot", url=str(target.absolute()))], Catalog("sqlite://"))
-        self._target = target
         self._folders: dict[tuple[str, str], Directory] = {}
-        self._versions = [self._add(source) for source in sources]
-        if (target / MANIFEST_NAME).exists():
-            self._add(target)
-
-    @property
-    def references(self) -> list[str]:
+        self.references = [self._add(source) for source in sources]
         """Fixed references of the versions in the sources, in their order."""
-        return [manifest.reference for manifest in self._versions]
 
-    def _add(self, folder: Path) -> Manifest:
+    def _add(self, folder: Path) -> str:
         directory = Directory.from_url(str(folder))
         try:
             content = directory.read(MANIFEST_NAME)
@@ -51,7 +43,7 @@ class FolderStore(Store):
         manifest = Manifest.from_bytes(content, f"{directory.url}/{MANIFEST_NAME}")
         self._folders[manifest.dataset, manifest.version] = directory
         self._record(manifest, self.hot)
-        return manifest
+        return manifest.reference
 
     def place(self, tier: Tier, dataset: str, version: str) -> Directory:
         """Return the folder of a version; a new one has the target."""
@@ -61,17 +53,63 @@ class FolderStore(Store):
         """Return the ids of a dataset's versions, newest first."""
         return sorted((version for name, version in self._folders if name == dataset), reverse=True)
 
-    @contextmanager
-    def draft(
-        self, dataset: str, *, at: datetime, fingerprint: str, kind: Kind = "dataset", parents: Iterable[str] = ()
-    ) -> Iterator[VersionDraft]:
-        """Make the version in the target folder.
 
-        :raises InvalidInputError: when something else is there.
-        """
-        if self._target.exists() and (not self._target.is_dir() or any(self._target.iterdir())):
-            raise InvalidInputError(
-                f"{str(self._target)!r} is not empty and was not made by the same work; name a new folder, or remove it"
-            )
-        with super().draft(dataset, at=at, fingerprint=fingerprint, kind=kind, parents=parents) as draft:
-            yield draft
+@contextmanager
+def new_version_in(target: Path, sources: Iterable[Path]) -> Iterator[FolderStore]:
+    """Open a store whose new version appears in ``target`` as a whole when the block ends without an error.
+
+    :param target: a new or empty folder, or one that the same work has made before: the store then finds that version.
+    :param sources: folders that hold one version each.
+    :raises NotFoundError: when a source holds no version.
+    :raises InvalidInputError: when something else is in the target.
+    """
+    known = [target] if (target / MANIFEST_NAME).is_file() else []
+    if not known:
+        _check_empty(target)
+    with made_beside(target) as folder:
+        yield FolderStore(folder / _NEW, [*sources, *known])
+        if (folder / _NEW).exists():
+            put_in_place(folder / _NEW, target)
+
+
+@contextmanager
+def made_beside(target: Path) -> Iterator[Path]:
+    """Make an empty folder on the same disk as ``target``, for this process alone, and remove it in the end."""
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = target.with_name(f".{target.name}.partial")
+    with Directory.from_url(str(folder)).lock():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(folder: Path, target: Path) -> None:
+    """Rename the folder of a version to ``target``, unless that holds the same version.
+
+    :raises InvalidInputError: when something else is in the target.
+    """
+    manifest = target / MANIFEST_NAME
+    if manifest.is_file() and manifest.read_bytes() == (folder / MANIFEST_NAME).read_bytes():
+        return
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise _taken(target) from error
+        raise
+
+
+def _check_empty(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise _taken(target)
+
+
+def _taken(target: Path) -> InvalidInputError:
+    return InvalidInputError(
+        f"{str(target)!r} is not empty and was not made from the same input by the same recipe; "
+        "name a new folder, or remove it"
+    )
