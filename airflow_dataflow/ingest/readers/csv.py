@@ -153,6 +153,8 @@ class _Rows:
                 f"a row at or after line {self._line} is longer than {MAX_ROW_BYTES:,} bytes: "
                 "is a quote never closed? With the reader's option 'quote' null, quotes mean nothing"
             )
+        if "cannot infer number of columns" in str(error):
+            return "a quote in the header is never closed: repair the file"
         return f"no CSV ({error})"
 
     def batches(self, options: pyarrow.csv.ParseOptions) -> Iterator[pa.RecordBatch]:

@@ -23,6 +23,7 @@ MAX_LINE_BYTES = 256 << 20
 _BLOCK_BYTES = 8 << 20
 _DEEP_LINE_BYTES = 4096  # a line with fewer bytes cannot nest deep enough to overflow the stack of Arrow's parser
 _DEEP_BRACKETS = 1024
+_ARRAY = "a JSON array, no JSON Lines: write one object per line, without '[' and commas"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +50,23 @@ class Jsonl(Reader):
             if b"\0" in stream.peek(_BLOCK_BYTES):
                 raise RefusedFileError("binary data, no text (it has NUL bytes): is the suffix right?")
             known: dict[str, pa.DataType] = {}
-            starts_array = stream.peek(_BLOCK_BYTES).lstrip().startswith(b"[")
+            first, _, _ = stream.peek(_BLOCK_BYTES).lstrip().partition(b"\n")
+            is_array = first.startswith(b"[")
+            if is_array and not first.rstrip().endswith(b"]"):
+                raise RefusedFileError(_ARRAY)
             first_line, accepted = 1, 0
             for block in _blocks(stream):
                 lines = block.split(b"\n")
                 batch = _read_fast(block, lines, known) if not (stream.damaged and DAMAGE.encode() in block) else None
                 if batch is None:
-                    batch = _read_carefully(lines, first_line, rejects)
+                    batch = _read_carefully(lines, first_line, rejects, known)
                 else:
-                    batch = _with_lines(batch, lines, first_line)
+                    batch = _with_lines(batch, [first_line + n for n, line in enumerate(lines) if line.strip()])
                 accepted += batch.num_rows
                 first_line += len(lines) - 1
                 yield batch
-            if not accepted and starts_array:
-                raise RefusedFileError("a JSON array, no JSON Lines: write one object per line, without '[' and commas")
+            if not accepted and is_array:
+                raise RefusedFileError(_ARRAY)
             if not accepted and not rejects.counts:
                 raise RefusedFileError("it has no content: not one line is a JSON object")
 
@@ -99,7 +103,7 @@ def _read_fast(block: bytes, lines: list[bytes], known: dict[str, pa.DataType]) 
         known.update(times)
         table = _parse(block, known)
         table = table and table.select(names)  # Arrow puts the columns that it was told of first
-    if table is None or _rounds(table) or table.num_rows != sum(1 for line in lines if line.strip()):
+    if table is None or _rounds(table) or table.num_rows != sum(line.lstrip().startswith(b"{") for line in lines):
         return None
     return table.combine_chunks().to_batches()[0] if table.num_rows else None
 
@@ -147,36 +151,39 @@ def _depth(kind: pa.DataType) -> int:
     return 0
 
 
-def _with_lines(batch: pa.RecordBatch, lines: list[bytes], first_line: int) -> pa.RecordBatch:
-    if batch.num_rows == len(lines) - 1:
-        numbers = pa.array(range(first_line, first_line + batch.num_rows), pa.int64())
-    else:
-        numbers = pa.array([first_line + n for n, line in enumerate(lines) if line.strip()], pa.int64())
-    return pa.record_batch([*batch.columns, numbers], names=[*batch.schema.names, LINE])
+def _with_lines(batch: pa.RecordBatch, numbers: list[int]) -> pa.RecordBatch:
+    return pa.record_batch([*batch.columns, pa.array(numbers, pa.int64())], names=[*batch.schema.names, LINE])
 
 
-def _read_carefully(lines: list[bytes], first_line: int, rejects: Rejects) -> pa.RecordBatch:
+def _read_carefully(
+    lines: list[bytes], first_line: int, rejects: Rejects, known: dict[str, pa.DataType]
+) -> pa.RecordBatch:
     """Parse line by line; what is no JSON object goes to ``rejects``."""
-    good: list[dict[str, Any]] = []
-    numbers = []
+    good: list[tuple[int, bytes, dict[str, Any]]] = []
     for number, line in enumerate(lines, first_line):
-        text = line.strip().decode()
-        if not text:
+        if not line.strip():
             continue
+        text = line.decode().rstrip("\r")
         row, reason, value = _parse_line(text)
         if row is None:
             rejects.add(number, reason, value, readable(text))
         else:
-            good.append(row)
-            numbers.append(number)
-    columns = []
-    names = list(dict.fromkeys(name for row in good for name in row))
-    for name in names:
-        values = [row.get(name) for row in good]
-        observed = type_of_all(values)
-        target = observed if pa.types.is_null(observed) else settle(observed)
-        columns.append(pa.array([fit(value, target) for value in values], target))
-    return pa.record_batch([*columns, pa.array(numbers, pa.int64())], names=[*names, LINE])
+            good.append((number, line, row))
+    numbers = [number for number, _, _ in good]
+    cleaned = [line for _, line, _ in good]
+    batch = _read_fast(b"".join(line + b"\n" for line in cleaned), cleaned, known)
+    if batch is None:
+        rows = [row for _, _, row in good]
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {name: _column([row.get(name) for row in rows]) for name in names}
+        batch = pa.record_batch(list(columns.values()), names=list(columns))
+    return _with_lines(batch, numbers)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    observed = type_of_all(values)
+    target = observed if pa.types.is_null(observed) else settle(observed)
+    return pa.array([fit(value, target) for value in values], target)
 
 
 def _parse_line(text: str) -> tuple[dict[str, Any] | None, str, str]:  # noqa: PLR0911 - one line per reason
@@ -184,12 +191,13 @@ def _parse_line(text: str) -> tuple[dict[str, Any] | None, str, str]:  # noqa: P
     if DAMAGE in text:
         return None, "invalid_utf8", readable(text[max(0, text.index(DAMAGE) - 20) :][:60])
     try:
-        row = json.loads(text, object_pairs_hook=_unique, parse_float=_finite)
+        row = _DECODER.decode(text)
         if not isinstance(row, dict):
             return None, "not_an_object", type(row).__name__
-        if depth_of(row) > MAX_DEPTH:
+        if text.count("[") + text.count("{") > MAX_DEPTH and depth_of(row) > MAX_DEPTH:
             return None, "invalid_json", f"nested deeper than {MAX_DEPTH} levels"
-        json.dumps(row, ensure_ascii=False).encode()
+        if "\\u" in text:
+            json.dumps(row, ensure_ascii=False).encode()
     except RecursionError:
         return None, "invalid_json", f"nested deeper than {MAX_DEPTH} levels"
     except UnicodeEncodeError:
@@ -212,3 +220,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice in one object")
     return row
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite)

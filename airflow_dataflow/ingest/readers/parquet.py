@@ -106,7 +106,7 @@ def _without_damaged(batch: pa.RecordBatch, rejects: Rejects) -> pa.RecordBatch:
     if not bad:
         return batch
     for position in bad:
-        *values, line = (column.slice(position, 1) for column in batch.columns)
+        *values, line = (column.take(pa.array([position])) for column in batch.columns)
         row = {name: _raw(value) for name, value in zip(batch.schema.names, values, strict=False)}
         broken = next(name for name, value in zip(row, values, strict=True) if _damaged(value))
         rejects.add(line[0].as_py(), "invalid_utf8", f"{broken}={text_of(row[broken])}", text_of(row))
@@ -122,8 +122,9 @@ def _damaged(array: pa.Array, start: int = 0) -> list[int]:
     except pa.ArrowInvalid:
         if len(array) == 1:
             return [start]
-        half = len(array) // 2
-        return _damaged(array.slice(0, half), start) + _damaged(array.slice(half), start + half)
+        first, second = np.array_split(np.arange(len(array)), 2)
+        # A slice of a nested column shares, and would validate, the items of its neighbours; a copy does not.
+        return _damaged(array.take(pa.array(first)), start) + _damaged(array.take(pa.array(second)), start + len(first))
     return []
 
 
