@@ -69,13 +69,15 @@ STORE = (
 
 RECIPE = Argument(flags=("--recipe",), help="recipe file (YAML or JSON)", required=True, metavar="FILE")
 REFIT = Argument(
-    flags=("--refit",), help="fit again and read every file, also what an earlier version did", action="store_true"
+    flags=("--refit",),
+    help="learn bounds, vocabularies and the like anew, instead of taking those of the newest version",
+    action="store_true",
 )
-INPUT = Argument(
-    flags=("input",), help="folder of a version, or reference such as support/clean@latest", metavar="INPUT"
+VERSION = Argument(
+    flags=("input",), help="folder that holds a version, or reference such as support/clean@latest", metavar="INPUT"
 )
 OUTPUT = Argument(
-    flags=("output",), help="new folder, or name of a dataset when INPUT is a reference", metavar="OUTPUT"
+    flags=("output",), help="new folder, or when INPUT is a reference a dataset of the store", metavar="OUTPUT"
 )
 REFERENCES = Argument(
     flags=("references",),
@@ -91,6 +93,106 @@ GROUPS = {
 }
 
 COMMANDS = (
+    Command(
+        name="demo",
+        help="Run two nights of the data flow under a real Airflow, on samples or on your own file",
+        function="demo:demo",
+        arguments=(
+            Argument(
+                flags=("--input",),
+                help="your own file (CSV, JSON Lines or Parquet): run one night on it",
+                metavar="FILE",
+            ),
+            Argument(flags=("--text",), help="its column of texts", metavar="COLUMN"),
+            Argument(flags=("--label",), help="its column that a model shall predict", metavar="COLUMN"),
+            Argument(flags=("--id",), help="its column that names a row (default: row number)", metavar="COLUMN"),
+            Argument(flags=("--ui",), help="leave Airflow running until Ctrl-C", action="store_true"),
+            Argument(
+                flags=("--home",),
+                help="folder for all that the demo makes (default .demo)",
+                default=".demo",
+                metavar="FOLDER",
+            ),
+            Argument(
+                flags=("--port",),
+                help="port of the web UI (default: any free one)",
+                type=int,
+                default=0,
+                metavar="PORT",
+            ),
+        ),
+    ),
+    Command(
+        name="clean",
+        help="Clean rows by the rules of a recipe; every rejected row is kept in the quarantine with its reason",
+        function="stages:clean",
+        arguments=(
+            Argument(
+                flags=("input",),
+                help="file, folder, pattern or URL of raw files, folder that holds a version, or reference",
+                metavar="INPUT",
+            ),
+            OUTPUT,
+            RECIPE,
+            REFIT,
+            *STORE,
+        ),
+    ),
+    Command(
+        name="features",
+        help="Extract the features that a recipe names, divided into training, validation and test rows",
+        function="stages:extract_features",
+        arguments=(VERSION, OUTPUT, RECIPE, REFIT, *STORE),
+    ),
+    Command(
+        name="train",
+        help="Fit a model to features, inside Spark",
+        function="stages:train",
+        arguments=(
+            Argument(flags=("trainer",), help="name of a trainer, e.g. logistic_regression", metavar="TRAINER"),
+            VERSION,
+            OUTPUT,
+            Argument(
+                flags=("--param",),
+                help="parameter of the trainer, e.g. regularisation=0.1; may be repeated",
+                action="append",
+                default=[],
+                metavar="NAME=VALUE",
+            ),
+            *STORE,
+        ),
+    ),
+    Command(
+        name="evaluate",
+        help="Judge a model on the test rows of features: precision, recall, F1 and support of each class",
+        function="stages:evaluate",
+        arguments=(
+            Argument(flags=("model",), help="folder that holds a model, or its reference", metavar="MODEL"),
+            VERSION,
+            Argument(
+                flags=("--output",),
+                help="new folder, or dataset, for the report (default: none, or the dataset MODEL/evaluation)",
+                metavar="OUTPUT",
+            ),
+            *STORE,
+        ),
+    ),
+    Command(
+        name="transfer",
+        help="Copy a version to a tier or publish it to a URL, or copy files; every byte is verified",
+        function="transfer:transfer",
+        arguments=(
+            Argument(
+                flags=("source",), help="reference, or URL or path of a file, folder or pattern", metavar="SOURCE"
+            ),
+            Argument(
+                flags=("target",),
+                help="name of a tier, or URL or path; s3://CONNECTION@bucket/prefix uses an Airflow connection",
+                metavar="TARGET",
+            ),
+            *STORE,
+        ),
+    ),
     Command(
         name="datasets list",
         help="List the datasets: versions, rows, bytes, and where the newest version lies",

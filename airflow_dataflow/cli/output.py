@@ -77,7 +77,7 @@ def _cell(value: Any) -> str:
         case int():
             text = f"{value:,}"
         case float():
-            text = f"{value:.4g}"
+            text = f"{value:,.4f}"
         case Mapping():
             text = ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
         case list() | tuple():

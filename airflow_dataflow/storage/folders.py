@@ -33,14 +33,12 @@ class FolderStore(Store):
         """Fixed references of the versions in the sources, in their order."""
 
     def _add(self, folder: Path) -> str:
-        directory = Directory.from_url(str(folder))
-        try:
-            content = directory.read(MANIFEST_NAME)
-        except NotFoundError as error:
+        if not (folder / MANIFEST_NAME).is_file():
             raise NotFoundError(
                 f"{str(folder)!r} holds no version (no {MANIFEST_NAME}); name a folder that 'dataflow' has made"
-            ) from error
-        manifest = Manifest.from_bytes(content, f"{directory.url}/{MANIFEST_NAME}")
+            )
+        directory = Directory.from_url(str(folder))
+        manifest = Manifest.from_bytes(directory.read(MANIFEST_NAME), f"{directory.url}/{MANIFEST_NAME}")
         self._folders[manifest.dataset, manifest.version] = directory
         self._record(manifest, self.hot)
         return manifest.reference

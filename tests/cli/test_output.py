@@ -37,7 +37,7 @@ def test_a_mapping_is_shown_as_names_and_values(capsys: pytest.CaptureFixture[st
     show(Answer({"accuracy": 0.87654321, "report": {"f1": 1.0}}), "table")
     out = capsys.readouterr().out
     assert "0.8765" in out
-    assert "f1: 1" in out
+    assert "f1: 1.0000" in out
 
 
 def test_a_long_value_is_not_cut_off_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:

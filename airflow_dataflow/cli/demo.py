@@ -1,0 +1,28 @@
+"""``dataflow demo``: two nights of the data flow under a real Airflow."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from airflow_dataflow.cli.output import Answer
+from airflow_dataflow.progress import Progress
+
+
+def demo(arguments: Namespace, _progress: Progress) -> Answer:
+    """Run the demo, which prints its report itself."""
+    from airflow_dataflow.demo.options import DemoOptions
+    from airflow_dataflow.demo.run import run_demo
+
+    code = run_demo(
+        DemoOptions(
+            home=Path(arguments.home),
+            input=Path(arguments.input) if arguments.input else None,
+            text=arguments.text,
+            label=arguments.label,
+            id=arguments.id,
+            ui=arguments.ui,
+            port=arguments.port,
+        )
+    )
+    return Answer({"succeeded": code == 0}, rows=(), succeeded=code == 0)
