@@ -121,5 +121,5 @@ def _occurring(frequency: Integers) -> State:
 
 def _runs(keys: Integers) -> tuple[Integers, Integers]:
     """Return the different values of sorted ``keys``, and how often each occurs."""
-    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    starts = np.flatnonzero(np.concatenate([[len(keys) > 0], keys[1:] != keys[:-1]]))
     return keys[starts], np.diff(starts, append=len(keys))
