@@ -118,12 +118,12 @@ def _watch_catalog(counter: _Counter) -> None:
 
 
 def _watch_s3(counter: _Counter) -> None:
-    from s3fs import S3FileSystem
+    from s3fs import core
 
-    original = S3FileSystem._call_s3
+    original = core._error_wrapper
 
-    async def call(self: S3FileSystem, *args: Any, **options: Any) -> Any:
+    async def request(*args: Any, **options: Any) -> Any:
         counter.step()
-        return await original(self, *args, **options)
+        return await original(*args, **options)
 
-    S3FileSystem._call_s3 = call
+    core._error_wrapper = request

@@ -165,7 +165,7 @@ class Directory:
         try:
             with errors_explained(relative, self.backend, path):
                 return int(self.fs.info(path)["size"])
-        except (FileNotFoundError, NotFoundError):
+        except FileNotFoundError:
             return None
 
     def files(self) -> dict[str, int]:

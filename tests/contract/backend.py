@@ -15,7 +15,7 @@ import pytest
 
 from airflow_dataflow.errors import BusyError, InvalidInputError, NotFoundError
 from airflow_dataflow.storage.digest import Digest
-from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.directory import Directory, HashingWriter
 
 MIB = 1 << 20
 LARGE = bytes(range(256)) * (4096 * 21)  # 21 MiB, several parts of an upload
@@ -46,8 +46,7 @@ class BackendContract:
     @pytest.mark.parametrize("data", [b"", b"x", b"x" * MIB, LARGE], ids=lambda data: f"{len(data)} bytes")
     def test_a_file_comes_back_as_it_was_written(self, directory: Directory, data: bytes) -> None:
         with directory.create("a/b.bin") as writer:
-            for start in range(0, len(data), 700_000):
-                writer.write(data[start : start + 700_000])
+            write_in_pieces(writer, data)
         assert directory.digest("a/b.bin") == digest(data) == (writer.digest, writer.bytes_written)
         assert directory.files() == {"a/b.bin": len(data)}
         assert directory.size("a/b.bin") == len(data)
@@ -55,7 +54,7 @@ class BackendContract:
     @pytest.mark.parametrize("data", [b"new", LARGE], ids=["small", "large"])
     def test_a_file_is_not_there_until_its_block_ends(self, directory: Directory, data: bytes) -> None:
         with directory.create("a.bin") as writer:
-            writer.write(data)
+            write_in_pieces(writer, data)
             assert not directory.exists("a.bin")
             assert directory.files() == {}
         assert directory.exists("a.bin")
@@ -85,7 +84,7 @@ class BackendContract:
         with directory.create("a.bin", exclusive=True) as writer:
             writer.write(b"first")
         with pytest.raises(FileExistsError), directory.create("a.bin", exclusive=True) as writer:
-            writer.write(data)
+            write_in_pieces(writer, data)
         assert directory.read("a.bin") == b"first"
         assert directory.files() == {"a.bin": 5}
         assert directory.remove_unfinished(datetime.now(UTC) + timedelta(days=1)) == []
@@ -253,11 +252,17 @@ def as_another_process_sees(directory: Directory) -> Directory:
 def write(directory: Directory, path: str, data: bytes) -> None:
     """Write a file."""
     with directory.create(path) as writer:
-        writer.write(data)
+        write_in_pieces(writer, data)
+
+
+def write_in_pieces(writer: HashingWriter, data: bytes) -> None:
+    """Write as libraries do, a piece at a time, so that a large file goes out in parts."""
+    for start in range(0, len(data), MIB):
+        writer.write(data[start : start + MIB])
 
 
 def write_and_fail(directory: Directory, path: str, data: bytes) -> None:
     """Write a file, and fail before its block ends."""
     with directory.create(path) as writer:
-        writer.write(data)
+        write_in_pieces(writer, data)
         raise ZeroDivisionError
