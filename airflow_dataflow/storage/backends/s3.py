@@ -115,7 +115,7 @@ def _split(folder: str) -> tuple[str, str]:
 
 def _diagnosis(error: BaseException | None) -> tuple[str | None, str]:
     """Return S3's error code, ``"Connection"`` or ``"NoCredentials"`` from the chain of causes, and what was said."""
-    from botocore.exceptions import (  # type: ignore[import-untyped]
+    from botocore.exceptions import (
         ClientError,
         NoCredentialsError,
         PartialCredentialsError,
@@ -149,7 +149,7 @@ def _code(response: dict[str, Any]) -> str:
 
 def _connection_errors() -> tuple[type[BaseException], ...]:
     import aiohttp
-    from botocore import exceptions  # type: ignore[import-untyped]
+    from botocore import exceptions
     from s3fs.core import S3_RETRYABLE_ERRORS
 
     return (
