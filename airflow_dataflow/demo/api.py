@@ -146,6 +146,15 @@ class AirflowApi:
         answer = self._try_get(path, deserialize=True)
         return None if answer.status_code == httpx.codes.NOT_FOUND else self._checked(answer).json()["value"]
 
+    def progress(self, dag_id: str, run_id: str, task_id: str) -> str:
+        """Return what a running task says of its progress, empty when it says nothing."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/state-store/progress"
+        answer = self._try_get(path)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return ""
+        value = self._checked(answer).json()["value"]
+        return f"{value['what']}: {value['done']:,} of {value['total']:,} {value['unit']}"
+
     def log(self, dag_id: str, run_id: str, task: TaskState) -> Iterator[dict[str, Any]]:
         """Yield the events of a task's last attempt, each with ``event`` and mostly ``level``."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{task.try_number}"

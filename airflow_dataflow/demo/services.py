@@ -58,7 +58,7 @@ class Services:
         self._airflow_version = version("apache-airflow-core")
         self._s3 = self._service("s3", ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(s3_port)])
         self._migration = self._service("migration", ["-m", "airflow", "db", "migrate"])
-        self._components = {
+        self.components = {
             name: self._service(name, ["-m", "airflow", name, *arguments]) for name, arguments in _COMPONENTS.items()
         }
 
@@ -91,7 +91,7 @@ class Services:
         :raises JobFailedError: when one is not; the message ends with its log.
         """
         self._finish_migration()
-        for service in self._components.values():
+        for service in self.components.values():
             self._start(service)
         self._wait_for_s3()
         with self.api() as api:
@@ -111,15 +111,15 @@ class Services:
 
         :raises JobFailedError: when one has ended, with the end of its log.
         """
-        for service in (self._s3, *self._components.values()):
+        for service in (self._s3, *self.components.values()):
             service.check()
 
     def stop(self) -> None:
         """Stop everything: first the scheduler, which ends the tasks, then what tasks talk to."""
         with _signals_ignored():
-            self._components["scheduler"].stop()
+            self.components["scheduler"].stop()
             self._save_objects()
-            others = [service for name, service in self._components.items() if name != "scheduler"]
+            others = [service for name, service in self.components.items() if name != "scheduler"]
             for service in (*others, self._s3, self._migration):
                 service.ask_to_stop()
             for service in (*others, self._s3, self._migration):
@@ -171,7 +171,7 @@ class Services:
         while waiting := api.unhealthy():
             self.check()
             if time.monotonic() > deadline:
-                service = self._components[waiting[0]]
+                service = self.components[waiting[0]]
                 raise JobFailedError(
                     f"{service.name} is not healthy after {_STARTUP_SECONDS:.0f} seconds; {service.tail()}"
                 )

@@ -76,7 +76,7 @@ def watch(
     order = api.task_order(dag_id)
     begun = time.monotonic()
     said: dict[str, str] = {}
-    live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     with live or nullcontext():
         while True:
             state = api.run_state(dag_id, run_id)
@@ -87,7 +87,8 @@ def watch(
                     if live is None:
                         console.print(_line(task, said[task.task_id]))
             if live is not None:
-                live.update(_table(tasks, said))
+                doing = {t.task_id: api.progress(dag_id, run_id, t.task_id) for t in tasks if t.state == "running"}
+                live.update(_table(tasks, doing | said), refresh=True)
             if state in ("success", "failed"):
                 break
             check()
@@ -96,12 +97,12 @@ def watch(
     return Run(dag_id, run_id, state, time.monotonic() - begun, tuple(tasks), failures)
 
 
-def _table(tasks: list[TaskState], said: dict[str, str]) -> Table:
+def _table(tasks: list[TaskState], words: dict[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, options in (("task", {}), ("state", {}), ("seconds", {"justify": "right"}), ("", {"overflow": "fold"})):
         table.add_column(name, header_style="dim", **options)  # type: ignore[arg-type]
     for task in tasks:
-        table.add_row(task.task_id, _sign(task), _seconds(task), escape(said.get(task.task_id, "")))
+        table.add_row(task.task_id, _sign(task), _seconds(task), escape(words.get(task.task_id, "")))
     return table
 
 
