@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -49,14 +49,14 @@ class TableWriter:
         self._part: tuple[HashingWriter, pq.ParquetWriter] | None = None
         self._open = ExitStack()
 
-    def __enter__(self) -> TableWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if kind is None:
-            self._end_part()
-        else:
-            self._open.__exit__(kind, error, trace)
+    @classmethod
+    @contextmanager
+    def opened(cls, output: Output, pattern: str, schema: pa.Schema, options: IngestOptions) -> Iterator[Self]:
+        """Make a writer whose last file is ended with the block, or dropped when the block fails."""
+        writer = cls(output, pattern, schema, options)
+        with writer._open:
+            yield writer
+            writer._end_part()
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Write rows, beginning a new file where one is full."""
@@ -113,12 +113,12 @@ def write_file(
     :returns: paths of the files, and quarantined rows by reason.
     """
     rejects = staged.rejects
-    with TableWriter(output, f"data/{stem}-{{}}.parquet", schema, options) as data:
+    with TableWriter.opened(output, f"data/{stem}-{{}}.parquet", schema, options) as data:
         for batch in staged.batches():
             data.write(_typed(batch, schema, rejects))
     paths = data.paths
     if rejects.counts:
-        with TableWriter(output, f"quarantine/{stem}.parquet", QUARANTINE, _in_one_file(options)) as quarantine:
+        with TableWriter.opened(output, f"quarantine/{stem}.parquet", QUARANTINE, _in_one_file(options)) as quarantine:
             for batch in rejects.batches():
                 quarantine.write(batch)
         paths = [*paths, *quarantine.paths]

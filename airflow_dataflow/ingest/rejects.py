@@ -13,6 +13,7 @@ RULE = "ingest"
 QUARANTINE = pa.schema([(name, pa.string()) for name in ("row_id", "rule", "reason", "value", "raw")])
 
 _FLUSH_BYTES = 8 << 20
+_ROW_BYTES = 400  # what Python's objects for one row take beside its text
 
 
 class Rejects:
@@ -41,7 +42,7 @@ class Rejects:
         """
         self.counts[reason] += 1
         self._rows.append((f"{self._name}:{line}", RULE, reason, value, raw))
-        self._held_bytes += len(raw) + len(value)
+        self._held_bytes += len(raw) + len(value) + _ROW_BYTES
         if self._held_bytes > _FLUSH_BYTES:
             self._flush()
 

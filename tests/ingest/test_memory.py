@@ -1,0 +1,36 @@
+"""Memory does not grow with the size of a file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MEBIBYTE = 1 << 20
+PROGRAM = """
+import resource, sys
+from airflow_dataflow.ingest.files import ingest_files
+from airflow_dataflow.storage.directory import Directory
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+written = ingest_files(sys.argv[1], Directory.from_url(sys.argv[2]))
+print(written.rows.rows_out, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_large_file_needs_no_more_memory_than_a_part_of_it(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    text = "lorem ipsum dolor sit amet " * 30
+    row = f'7,0.5,2026-11-01,"{text}"\n' if suffix == "csv" else f'{{"n": 7, "x": 0.5, "text": "{text}"}}\n'
+    block = row.encode() * (MEBIBYTE // len(row))
+    with path.open("wb") as file:
+        file.write(b"n,x,day,text\n" if suffix == "csv" else b"")
+        for _ in range(250):
+            file.write(block)
+    command = [sys.executable, "-c", PROGRAM, str(path), str(tmp_path / "out")]
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=200)
+    rows, grown_kibibytes = map(int, result.stdout.split())
+    assert rows == 250 * (MEBIBYTE // len(row))
+    assert grown_kibibytes < 320 * 1024
