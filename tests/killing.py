@@ -55,12 +55,15 @@ def at_once(*acts: tuple[Callable[..., Any], tuple[Any, ...]]) -> list[Any]:
     return [received[number] for number in range(len(acts))]
 
 
-def steps_of(kill: Callable[[int], bool]) -> Iterator[int]:
-    """Call ``kill`` with 1, 2, 3, … and yield each step at which a process died, until one finishes its work."""
-    step = 1
+def steps_of(kill: Callable[[int], bool], *, first: int = 1, every: int = 1) -> Iterator[int]:
+    """Call ``kill`` with ``first`` and each ``every``-th number after it, until a process finishes its work.
+
+    :returns: the steps at which a process died.
+    """
+    step = first
     while kill(step):
         yield step
-        step += 1
+        step += every
 
 
 def _answer(number: int, act: Callable[..., Any], args: tuple[Any, ...], together: Any, answers: Any) -> None:
