@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -89,17 +90,11 @@ class LocalFrame:
 
     def quantiles(self, columns: Sequence[str], fractions: Sequence[float]) -> dict[str, list[float] | None]:
         """See :meth:`~airflow_dataflow.engines.engine.Frame.quantiles`."""
-        found: dict[str, list[float] | None] = {}
         values = self.map_batches(lambda rows: rows.select(pl.col(columns).cast(pl.Float64))).collect()
+        found: dict[str, list[float] | None] = {}
         for column in columns:
-            finite = values[column].filter(values[column].is_finite())
-            found[column] = None
-            if len(finite):
-                exact = pl.DataFrame(finite).select(
-                    pl.first().quantile(fraction, "linear").alias(str(index))
-                    for index, fraction in enumerate(fractions)
-                )
-                found[column] = list(exact.row(0))
+            finite = values[column].filter(values[column].is_finite()).sort()
+            found[column] = [_quantile(finite, fraction) for fraction in fractions] if len(finite) else None
         return found
 
     def first_by(self, key: str, *, before: Frame | None = None) -> pl.DataFrame:
@@ -144,6 +139,16 @@ class LocalFrame:
                     else:
                         writers.write(folder, rows)
         return pl.concat(summaries, rechunk=True) if summaries else pl.DataFrame()
+
+
+def _quantile(ordered: pl.Series, fraction: float) -> float:
+    position = fraction * (len(ordered) - 1)
+    low = math.floor(position)
+    share = position - low
+    left, right = ordered[low], ordered[math.ceil(position)]
+    # The usual form gives a constant column its own value, the other one cannot overflow.
+    between = left + (right - left) * share
+    return float(between if math.isfinite(between) else left * (1 - share) + right * share)
 
 
 class _JoinByOrder:

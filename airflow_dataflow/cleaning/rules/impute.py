@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import polars as pl
+import pyarrow as pa
 
 from airflow_dataflow.cleaning.rule import ColumnsRule, Content, Counts, FittedRule, State, missing, number
 from airflow_dataflow.engines.engine import Frame
@@ -94,23 +95,20 @@ def _most_frequent(frame: Frame, column: str) -> Any:
     if counts.is_empty():
         return None
     value = counts.sort(["count", "value"], descending=[True, False])["value"].head(1)
-    return value.item() if value.dtype.is_integer() or value.dtype.is_float() else _plain(value)
-
-
-def _plain(value: pl.Series) -> bool | str:
-    return bool(value.item()) if value.dtype == pl.Boolean else str(value.cast(pl.String).item())
+    if value.dtype.is_integer() or value.dtype.is_float() or value.dtype == pl.Boolean:
+        return value.item()
+    return value.to_arrow().cast(pa.string())[0].as_py()
 
 
 def _as_column(column: str, value: Any, kind: pl.DataType) -> pl.Series:
-    """Return a value as a column of type ``kind`` has it."""
+    """Return a value as a column of type ``kind`` has it; Arrow's casts refuse to change it."""
     if kind == pl.Null:
         return pl.Series(column, [value])
+    target = pl.Series([], dtype=kind).to_arrow(compat_level=pl.CompatLevel.oldest()).type
     try:
-        if not (kind.is_integer() and isinstance(value, float) and not value.is_integer()):
-            return pl.Series(column, [value]).cast(kind)
-        cause = None
-    except pl.exceptions.PolarsError as error:
-        cause = error
-    raise InvalidInputError(
-        f"cleaning rule 'impute' cannot fill column {column!r} of type {kind} with {value!r}; give a value of that type"
-    ) from cause
+        return pl.Series(column, pa.array([value]).cast(target))
+    except pa.ArrowException as error:
+        raise InvalidInputError(
+            f"cleaning rule 'impute' cannot fill column {column!r} of type {kind} with {value!r}; "
+            "give a value of that type"
+        ) from error

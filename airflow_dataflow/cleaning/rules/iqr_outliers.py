@@ -12,6 +12,7 @@ import polars as pl
 
 from airflow_dataflow.cleaning.rule import Check, ColumnsRule, Content, Counts, FittedRule, State, number
 from airflow_dataflow.engines.engine import Frame
+from airflow_dataflow.errors import InvalidInputError
 
 Bounds = tuple[float, float]
 
@@ -25,9 +26,13 @@ class IqrOutliers(ColumnsRule, FittedRule):
     """
 
     k: float = 1.5
-    """How many interquartile ranges a value may lie outside of the quartiles."""
+    """How many interquartile ranges a value may lie outside of the quartiles; 0 or more."""
     action: Literal["reject", "clip"] = "reject"
     """``reject`` the row, with the reason ``outlier_<column>``, or ``clip`` the value to the nearer fence."""
+
+    def __post_init__(self) -> None:
+        if not self.k >= 0:
+            raise InvalidInputError(f"cleaning rule 'iqr_outliers' has k {self.k}; it has to be 0 or more")
 
     @property
     def edits(self) -> tuple[str, ...]:

@@ -20,9 +20,9 @@ _HEX = r"[0-9a-fA-F]{1,4}"
 _IPV6_START = r"(?:[23][0-9a-fA-F]{3}|[fF][cCdD][0-9a-fA-F]{2}|[fF][eE][89abAB][0-9a-fA-F])"
 _IPV6 = rf"{_IPV6_START}(?:(?::{_HEX}){{7}}\b|(?::{_HEX}){{0,6}}::(?:{_HEX}(?::{_HEX}){{0,5}}\b)?)"
 
-# Kept to what Rust's and Python's regular expressions both have: no lookaround, ASCII digits spelt out.
+# The syntax is that of Rust's regular expressions; the one for cards is also one of Python's.
 PATTERNS: dict[Kind, str] = {
-    "email_address": r"\b[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b",
+    "email_address": r"[\p{L}\p{N}._%+-]+@(?:[\p{L}\p{N}-]+\.)+\p{L}{2,}",
     "credit_card": r"\b(?:[2-6][0-9]{12,18}|[2-6][0-9]{3}(?:[ -][0-9]{4}){3}|3[0-9]{3}[ -][0-9]{6}[ -][0-9]{4,5})\b",
     "ip_address": rf"\b(?:{_OCTET}\.){{3}}{_OCTET}\b|\b{_IPV6}",
     # With a country code; in North America; with a trunk prefix 0.
