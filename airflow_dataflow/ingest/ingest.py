@@ -92,6 +92,10 @@ def ingest(
         columns = _columns(store, previous) if previous and (same_recipe or plan.kept) else {}
         fingerprint = _fingerprint(options, recipe, columns, plan)
         existing = store.find(dataset, fingerprint)
+        if existing is not None and previous is not None and existing.version < previous.version:
+            # Files are as they were some nights ago: that is a new version, or the newest would show other files.
+            fingerprint = fingerprint_of({"again": fingerprint, "after": previous.version})
+            existing = store.find(dataset, fingerprint)
         if existing is not None:
             return existing
         with store.draft(dataset, at=at, fingerprint=fingerprint) as draft:

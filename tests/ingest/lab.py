@@ -68,3 +68,13 @@ class Lab:
         """Return every byte of a version."""
         directory = self.store.directory(manifest)
         return {path: directory.read(path) for path in directory.files()}
+
+
+def sources(manifest: Manifest) -> dict[str, tuple[int, int, bool]]:
+    """Return rows in, rows out, and whether the rows were taken over, by path."""
+    return {one.path: (one.rows_in, one.rows_out, one.carried_from is not None) for one in manifest.sources}
+
+
+def reasons(manifest: Manifest) -> dict[str, str | None]:
+    """Return why files were refused, by path; ``None`` for those that were not."""
+    return {one.path: one.reason for one in manifest.sources}
