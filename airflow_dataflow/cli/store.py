@@ -24,7 +24,7 @@ def open_store(arguments: Namespace) -> Store:
     """
     path = _file(arguments)
     if path:
-        return read_store(Path(path))
+        return read_store(path)
     _read_connections_from_the_database()
     from airflow_dataflow.hooks.dataflow import DataflowHook
 
@@ -54,7 +54,7 @@ def _read_connections_from_the_database() -> None:
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
-def read_store(path: Path) -> Store:
+def read_store(path: str | Path) -> Store:
     """Return the store that a YAML or JSON file describes.
 
     :param path: a file with ``catalog_url`` and ``tiers``, a list of ``{name, class, url, storage_options}``.
@@ -67,6 +67,7 @@ def read_store(path: Path) -> Store:
     from airflow_dataflow.storage.store import Store
     from airflow_dataflow.storage.tier import Tier
 
+    path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

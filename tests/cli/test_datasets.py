@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,18 @@ def test_rebuild_restores_a_lost_catalog(
         path.unlink()
     assert dataflow("catalog", "rebuild", "--store", store_file, "--format", "json").json == {"copies": 1}
     assert version.version in dataflow("datasets", "show", "support/raw", "--store", store_file).out
+
+
+def test_a_broken_copy_is_mended_from_another_tier(
+    dataflow: Dataflow, store_file: Path, store: Store, version: Manifest
+) -> None:
+    copy_version(store, version.reference, "cold")
+    shutil.rmtree(store.directory(version).root)
+    assert dataflow("datasets", "verify", "--store", store_file).code == 1
+    for arguments in (("catalog", "rebuild"), ("transfer", version.reference, "hot"), ("datasets", "verify")):
+        outcome = dataflow(*arguments, "--store", store_file)
+        assert outcome.code == 0, outcome.error
+    assert store.directory(version).read("data/a.bin") == b"one row"
 
 
 def test_a_catalog_of_another_release_is_refused_with_the_command_that_upgrades_it(
