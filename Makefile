@@ -18,13 +18,13 @@ setup: ## Make or update the virtual environment .venv; nothing happens when it 
 	  "elsewhere name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1
 
 demo: setup ## Run two nights of the data flow under a real Airflow; on your own file with INPUT=file TEXT=column LABEL=column [ID=column]
-	@$(BIN)/dataflow demo $(if $(INPUT),--input "$(INPUT)") $(if $(TEXT),--text "$(TEXT)") $(if $(LABEL),--label "$(LABEL)") $(if $(ID),--id "$(ID)")
+	@$(BIN)/dataflow demo $${INPUT:+--input "$$INPUT"} $${TEXT:+--text "$$TEXT"} $${LABEL:+--label "$$LABEL"} $${ID:+--id "$$ID"}
 
 ui: setup ## Start Airflow with the demo's DAGs, print the address and the log-in, and stay until Ctrl-C
 	@$(BIN)/dataflow demo --ui
 
 test: check ## Run every check and every test
-	@$(BIN)/python -m pytest --durations=10
+	@$(BIN)/python -m pytest --ignore tests/architecture --durations 10
 
 check: setup ## Run ruff, mypy --strict and the rules about who may import whom
 	@$(BIN)/ruff check $(SOURCES)
