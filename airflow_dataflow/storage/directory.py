@@ -6,7 +6,7 @@ import os
 import posixpath
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -235,7 +235,9 @@ class Directory:
         :returns: whether nobody else can write here now; ``False`` where the file system has no locks.
         :raises BusyError: when another process holds it.
         """
-        with errors_explained(f"the lock of {self.url}", self.backend, self.root), self.backend.lock(self.root) as sole:
+        with ExitStack() as stack:
+            with errors_explained("the lock of the folder", self.backend, self.root):
+                sole = stack.enter_context(self.backend.lock(self.root))
             yield sole
 
     def digest(self, relative: str) -> tuple[str, int]:
@@ -274,7 +276,10 @@ class Directory:
             return self.backend.remove_unfinished(self.root, before)
 
     def folders(self) -> list[str]:
-        """Return the names of the folders right inside this one, sorted; none when it is absent."""
+        """Return the names of the folders right inside this one, sorted; none when it is absent.
+
+        Symbolic links are no folders.
+        """
         self.fs.invalidate_cache()
         try:
             with errors_explained("the list of folders", self.backend, self.root):

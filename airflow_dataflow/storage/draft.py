@@ -177,7 +177,9 @@ def verify(directory: Directory, entry: FileEntry) -> None:
     try:
         digest, size = directory.digest(entry.path)
     except NotFoundError as error:
-        raise TransferError(f"{directory.url}/{entry.path} has vanished after it was written") from error
+        raise TransferError(
+            f"{directory.url}/{entry.path} is missing, but {entry.bytes:,} bytes were written there"
+        ) from error
     if (digest, size) != (entry.digest, entry.bytes):
         raise TransferError(
             f"{directory.url}/{entry.path} reads back as {size:,} bytes with {digest}, "

@@ -81,8 +81,7 @@ class Store:
         """Read every file of every copy in the store back and compare it with the manifest.
 
         :returns: the copies that were checked.
-        :raises TransferError: when a file differs.
-        :raises NotFoundError: when a file is missing.
+        :raises TransferError: when a file differs or is missing.
         """
         checked = []
         for replica in self.catalog.replicas(manifest.dataset, manifest.version):
@@ -217,7 +216,7 @@ class Store:
 
         :returns: the number of version copies found.
         """
-        found = set()
+        before, found = self.catalog.copies(), set()
         for tier in self.tiers:
             for dataset, version in self._all_versions_on(tier):
                 try:
@@ -228,7 +227,8 @@ class Store:
                 if manifest is not None:
                     self._record(manifest, tier)
                     found.add((dataset, version, tier.name))
-        self.catalog.keep_only(found)
+        # What was committed while we looked is in neither set, and stays.
+        self.catalog.forget(before - found)
         return len(found)
 
     def versions_on(self, tier: Tier, dataset: str) -> list[str]:

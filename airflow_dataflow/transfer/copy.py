@@ -13,6 +13,7 @@ from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Manifes
 from airflow_dataflow.errors import CorruptDataError, InvalidInputError, NotFoundError, TransferError
 from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.backends import errors_explained
+from airflow_dataflow.storage.backends.local import is_partial
 from airflow_dataflow.storage.digest import CHUNK_BYTES
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.transfer.report import Tally, TransferReport
@@ -97,8 +98,12 @@ def _matches(pattern: Directory) -> tuple[Directory, dict[str, int]]:
     base = Directory(pattern.fs, "/".join(parts[:fixed]))
     with errors_explained("the list of files", pattern.backend, pattern.root):
         found = pattern.fs.glob(pattern.root, detail=True)
-    names = {path for path, info in found.items() if info["type"] == "file"}
-    return base, {path: size for path, size in base.files().items() if f"{base.root.rstrip('/')}/{path}" in names}
+    prefix = base.root.rstrip("/") + "/"
+    return base, {
+        path[len(prefix) :]: int(info["size"])
+        for path, info in sorted(found.items())
+        if info["type"] == "file" and not is_partial(posixpath.basename(path))
+    }
 
 
 def _copy_unless_there(job: _Job, tally: Tally) -> None:
@@ -171,10 +176,13 @@ def _write_manifest(manifest: Manifest, source: Directory, target: Directory) ->
 
 def _send(entry: FileEntry, source: Directory, target: Directory, *, inside: bool) -> None:
     if inside:
-        source.copy(entry.path, target, entry.path)
+        elsewhere = source.root != target.root
+        if elsewhere:
+            source.copy(entry.path, target, entry.path)
         found = target.digest(entry.path)
         if found != (entry.digest, entry.bytes):
-            target.remove(entry.path)
+            if elsewhere:
+                target.remove(entry.path)
             raise _corrupt(source, entry, found)
         return
     copy_file(source, entry.path, target, entry.path, size=entry.bytes, expected=entry)

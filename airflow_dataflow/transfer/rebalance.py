@@ -6,10 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_dataflow.datasets.manifest import Manifest
+from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Manifest
 from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.progress import Progress, no_progress
+from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.store import Store
+from airflow_dataflow.storage.tier import Tier
 from airflow_dataflow.transfer.copy import copy_version_files
 from airflow_dataflow.transfer.report import TransferReport
 
@@ -38,14 +40,12 @@ def copy_version(store: Store, reference: str, target: str, *, progress: Progres
     :raises InvalidInputError: when there is no such tier.
     """
     manifest = store.manifest(reference)
-    tier = store.tier(target)
-    report = copy_version_files(
-        manifest,
-        store.directory(manifest),
-        store.place(tier, manifest.dataset, manifest.version),
-        share=True,
-        progress=progress,
-    )
+    return _copy(store, manifest, store.directory(manifest), store.tier(target), progress)
+
+
+def _copy(store: Store, manifest: Manifest, source: Directory, tier: Tier, progress: Progress) -> TransferReport:
+    target = store.place(tier, manifest.dataset, manifest.version)
+    report = copy_version_files(manifest, source, target, share=True, progress=progress)
     store.catalog.put_replica(store.replica(manifest, tier))
     return report
 
@@ -76,11 +76,17 @@ def _demote(store: Store, manifest: Manifest, progress: Progress) -> list[Move]:
     coldest = store.tiers[-1]
     moves = []
     for tier in store.tiers[:-1]:
-        if not store.place(tier, manifest.dataset, manifest.version).files():
+        folder = store.place(tier, manifest.dataset, manifest.version)
+        if not folder.files():
             continue
-        copy_version(store, manifest.reference, coldest.name, progress=progress)
-        store.catalog.remove_replica(store.replica(manifest, tier))
+        # Files without a manifest are what a move or copy that was killed left; they are no copy of anything.
+        whole = folder.exists(MANIFEST_NAME)
+        if whole:
+            _copy(store, manifest, folder, coldest, progress)
+            store.catalog.remove_replica(store.replica(manifest, tier))
         store.remove_copy(tier, manifest.dataset, manifest.version)
+        if not whole:
+            continue
         log.info("moved %s from %s to %s: %s bytes", manifest.reference, tier.name, coldest.name, manifest.total_bytes)
         moves.append(Move(manifest.reference, tier.name, coldest.name, manifest.total_bytes))
     return moves

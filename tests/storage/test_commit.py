@@ -168,7 +168,7 @@ def test_a_file_that_changed_behind_our_back_stops_the_commit(store: Store, tmp_
     ):
         _write_then(draft, lambda path: path.write_bytes(b"?"))
     with (
-        pytest.raises(TransferError, match=r"data/0\.bin has vanished"),
+        pytest.raises(TransferError, match=r"data/0\.bin is missing, but 10 bytes"),
         store.draft(DATASET, at=FIRST, fingerprint="4f2a9c") as draft,
     ):
         _write_then(draft, Path.unlink)

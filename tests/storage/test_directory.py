@@ -148,3 +148,20 @@ def _with_little_room(original):
         original(self, _FullDisk(room_bytes=5000))
 
     return init
+
+
+def test_a_link_is_not_listed_as_a_folder(directory: Directory, tmp_path: Path) -> None:
+    for path in ("outside", "root/inside"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "root" / "other").symlink_to("inside")
+    assert directory.folders() == ["inside"]
+
+
+def test_a_refusal_elsewhere_that_passes_through_a_block_is_not_blamed_on_its_file(
+    directory: Directory, tmp_path: Path
+) -> None:
+    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / "elsewhere" / "x"))
+    with pytest.raises(PermissionError) as caught, directory.create("a/x"):
+        raise refused
+    assert caught.value is refused

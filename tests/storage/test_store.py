@@ -18,6 +18,7 @@ from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
 from tests.storage.versions import DATASET, FIRST, SECOND, make_version, open_store, tree, visible
 
+HALF = f".{0:032x}.partial"
 GRACE = timedelta(hours=6)
 LATER = datetime.now(UTC) + timedelta(days=1)
 
@@ -108,7 +109,7 @@ def _rubbish(tmp_path: Path, tier: str, *files: str, version: str = "20200101T00
     return folder
 
 
-@pytest.mark.parametrize("files", [(), ("data/0.bin",), ("data/.1234.partial",)], ids=["empty", "file", "partial"])
+@pytest.mark.parametrize("files", [(), ("data/0.bin",), (f"data/{HALF}",)], ids=["empty", "file", "partial"])
 @pytest.mark.parametrize("tier", ["hot", "warm", "cold"])
 def test_what_a_killed_process_left_is_swept_after_the_grace(
     store: Store, tmp_path: Path, tier: str, files: tuple[str, ...]
@@ -136,15 +137,22 @@ def test_half_files_beside_whole_ones_are_swept_and_versions_stay(store: Store, 
     made = make_version(store, FIRST)
     before = tree(tmp_path / "hot")
     folder = tmp_path / "hot" / DATASET
-    (folder / made.version / "data" / ".1234.partial").write_bytes(b"half")
-    (folder / f".{made.version}.lock").write_bytes(b"")
+    (folder / made.version / "data" / HALF).write_bytes(b"half")
+    (folder / f".{made.version}.dataflow-lock").write_bytes(b"")
     removed = store.sweep(grace=GRACE, now=LATER)
-    assert sorted(Path(path).name for path in removed) == [".1234.partial", f".{made.version}.lock"]
+    assert sorted(Path(path).name for path in removed) == [HALF, f".{made.version}.dataflow-lock"]
     assert tree(tmp_path / "hot") == before
 
 
 def test_a_sweep_minds_its_own_business(store: Store, tmp_path: Path) -> None:
-    foreign = ["notes.txt", "lost+found/x", "support/readme.md", "UPPER/20200101T000000Z-000000/x"]
+    foreign = [
+        "notes.txt",
+        ".download.partial",
+        ".apt.lock",
+        "lost+found/x",
+        "support/readme.md",
+        "UPPER/20200101T000000Z-000000/x",
+    ]
     for path in foreign:
         (tmp_path / "hot" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "hot" / path).write_bytes(b"x")

@@ -179,3 +179,26 @@ def test_a_move_to_s3_killed_on_the_way_loses_nothing_and_a_retry_finishes_it(
         old.files[0].digest,
         old.files[0].bytes,
     )
+
+
+def test_a_move_that_was_killed_while_deleting_is_finished(store: Store, tmp_path: Path) -> None:
+    old = make_version(store, FIRST)
+    make_version(store, SECOND)
+    left = tree(tmp_path / "hot" / DATASET / old.version / "data")
+    rebalance(store)
+    for path, content in left.items():
+        (tmp_path / "hot" / DATASET / old.version / "data").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "hot" / DATASET / old.version / "data" / path).write_bytes(content)
+    assert rebalance(store) == []
+    assert not (tmp_path / "hot" / DATASET / old.version).exists()
+    assert visible(store.tier("cold").directory) == [old.reference]
+
+
+def test_a_version_copied_onto_its_own_damaged_place_stays_as_it_is(store: Store, tmp_path: Path) -> None:
+    made = make_version(store, FIRST)
+    damaged = tmp_path / "hot" / DATASET / made.version / "data" / "0.bin"
+    damaged.write_bytes(b"?")
+    before = tree(tmp_path / "hot")
+    with pytest.raises(CorruptDataError, match=r"data/0\.bin has 1 bytes"):
+        copy_version(store, made.reference, "hot")
+    assert tree(tmp_path / "hot") == before

@@ -192,22 +192,6 @@ class Catalog:
 
         self._write(work)
 
-    def keep_only(self, copies: Set[tuple[str, str, str]]) -> None:
-        """Forget all copies on tiers but these, and the versions that have no copy left.
-
-        :param copies: dataset, version and tier of each copy.
-        """
-
-        def work(connection: Connection) -> None:
-            for row in connection.execute(sa.select(replicas).where(replicas.c.tier.is_not(None))).all():
-                if (row.dataset, row.version, row.tier) not in copies:
-                    here = _is(replicas, row.dataset, row.version)
-                    connection.execute(replicas.delete().where(here, replicas.c.location == row.location))
-            lies = sa.exists().where(replicas.c.dataset == versions.c.dataset, replicas.c.version == versions.c.version)
-            connection.execute(versions.delete().where(~lies))
-
-        self._write(work)
-
     # replicas ---------------------------------------------------------------------------------
 
     def replicas(self, dataset: str, version: str) -> list[Replica]:
@@ -224,6 +208,27 @@ class Catalog:
         here = _is(replicas, replica.dataset, replica.version)
         statement = replicas.delete().where(here, replicas.c.location == replica.location)
         self._write(lambda connection: connection.execute(statement))
+
+    def copies(self) -> set[tuple[str, str, str]]:
+        """Return dataset, version and tier of every copy on a tier."""
+        return {
+            (row.dataset, row.version, row.tier)
+            for row in self._rows(sa.select(replicas).where(replicas.c.tier.is_not(None)))
+        }
+
+    def forget(self, copies: Set[tuple[str, str, str]]) -> None:
+        """Forget copies on tiers, and their versions where no other copy and no publication is left.
+
+        :param copies: dataset, version and tier of each copy.
+        """
+
+        def work(connection: Connection) -> None:
+            for dataset, version, tier in copies:
+                connection.execute(replicas.delete().where(_is(replicas, dataset, version), replicas.c.tier == tier))
+                others = sa.exists().where(_is(replicas, dataset, version))
+                connection.execute(versions.delete().where(_is(versions, dataset, version), ~others))
+
+        self._write(work)
 
     def published(self, dataset: str) -> Manifest | None:
         """Return the newest version that was copied outside the store, ``None`` when none was."""

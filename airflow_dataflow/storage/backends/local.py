@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ from typing import BinaryIO
 from airflow_dataflow.errors import BusyError, DataflowError
 from airflow_dataflow.storage.backends import Backend
 
-_PARTIAL_SUFFIX = ".partial"
-_LOCK_SUFFIX = ".lock"
+_PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")
+_LOCK_SUFFIX = ".dataflow-lock"
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
 
 
@@ -84,9 +85,10 @@ class LocalBackend(Backend):
         return shutil.disk_usage(existing).free
 
     def explain(self, error: Exception, what: str, path: str) -> DataflowError | None:
-        """Explain errors about this file and its folders; others passed through from inside a block."""
-        named = getattr(error, "filename", None)
-        if named is not None and not path.startswith(os.path.dirname(os.fspath(named))):  # noqa: PTH120 - also of bytes
+        """Explain errors about this file, its folders and what is in it; others have only passed through a block."""
+        named = str(getattr(error, "filename", None) or path)
+        beside = Path(named).parent == Path(path).parent
+        if not (beside or named.startswith(f"{path}/") or path.startswith(f"{named}/")):
             return None
         return super().explain(error, what, path)
 
@@ -112,7 +114,7 @@ class LocalBackend(Backend):
 
 def is_partial(name: str) -> bool:
     """Tell whether a file of that name is one that is being written, or whose writer was killed."""
-    return name.startswith(".") and name.endswith(_PARTIAL_SUFFIX)
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def _is_lock(name: str) -> bool:
@@ -122,7 +124,7 @@ def _is_lock(name: str) -> bool:
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{uuid.uuid4().hex}{_PARTIAL_SUFFIX}")
+    partial = target.with_name(f".{uuid.uuid4().hex}.partial")
     try:
         yield partial
     finally:
