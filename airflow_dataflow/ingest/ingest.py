@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_dataflow.datasets.manifest import Manifest, SourceFile, fingerprint_of
+from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.ingest.columns import settle
 from airflow_dataflow.ingest.files import (
     Arrival,
@@ -69,7 +70,7 @@ def ingest(
     options = options or IngestOptions()
     readers = build_readers(options.readers)
     recipe = {"code": CODE_VERSION, "readers": options.to_dict()["readers"]}
-    previous = next(iter(store.catalog.manifests(dataset)), None)
+    previous = _newest(store, dataset)
     same_recipe = previous is not None and previous.recipe == recipe
     before = {one: content_of(one.path, one.digest, readers) for one in (previous.sources if previous else ())}
     landing = Landing(source, set(readers), storage_options)
@@ -90,12 +91,7 @@ def ingest(
             return previous
         # Types bind as long as rows of earlier nights stay, or are replaced by rows read in the same way.
         columns = _columns(store, previous) if previous and (same_recipe or plan.kept) else {}
-        fingerprint = _fingerprint(options, recipe, columns, plan)
-        existing = store.find(dataset, fingerprint)
-        if existing is not None and previous is not None and existing.version < previous.version:
-            # Files are as they were some nights ago: that is a new version, or the newest would show other files.
-            fingerprint = fingerprint_of({"again": fingerprint, "after": previous.version})
-            existing = store.find(dataset, fingerprint)
+        fingerprint, existing = _find(store, dataset, _fingerprint(options, recipe, columns, plan), previous)
         if existing is not None:
             return existing
         with store.draft(dataset, at=at, fingerprint=fingerprint) as draft:
@@ -115,6 +111,23 @@ def ingest(
                 statistics={"quarantined_by_file": reasons, "landing": _stamps(arrivals)},
             )
     return manifest
+
+
+def _newest(store: Store, dataset: str) -> Manifest | None:
+    newest = next(iter(store.catalog.manifests(dataset)), None)
+    if newest is not None and "landing" not in newest.statistics:
+        raise InvalidInputError(f"{newest.reference} was not made by ingest: give the raw files a dataset of their own")
+    return newest
+
+
+def _find(store: Store, dataset: str, fingerprint: str, previous: Manifest | None) -> tuple[str, Manifest | None]:
+    """Return the fingerprint to use, and the version that an earlier attempt has made with it."""
+    existing = store.find(dataset, fingerprint)
+    if existing is None or previous is None or existing.version >= previous.version:
+        return fingerprint, existing
+    # Files are as they were some nights ago: that is a new version, or the newest would show other files.
+    again = fingerprint_of({"again": fingerprint, "after": previous.version})
+    return again, store.find(dataset, again)
 
 
 def _fingerprint(

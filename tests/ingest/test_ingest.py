@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_dataflow.datasets.catalog.catalog import Catalog
-from airflow_dataflow.datasets.manifest import Manifest
+from airflow_dataflow.datasets.manifest import Manifest, Rows
 from airflow_dataflow.errors import (
     CorruptDataError,
     EmptySourceError,
@@ -200,6 +200,14 @@ def test_one_file_of_an_unknown_format_is_refused_with_the_known_ones(lab: Lab) 
     path = lab.land("a.xlsx", "x")
     with pytest.raises(InvalidInputError, match=r"a\.xlsx is no file of a known format: \.csv"):
         lab.night(source=str(path))
+
+
+def test_a_dataset_of_another_stage_is_not_written_to(lab: Lab) -> None:
+    lab.land("a.csv", "x,y\n1,2\n")
+    with lab.store.draft("raw", at=FIRST, fingerprint="0" * 64) as draft:
+        made = draft.commit(Rows())
+    with pytest.raises(InvalidInputError, match=f"{made.reference} was not made by ingest"):
+        lab.night(2)
 
 
 def test_wrong_parameters_of_readers_come_with_a_hint(lab: Lab) -> None:
