@@ -22,7 +22,7 @@ th, td { padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); 
   overflow-wrap: anywhere; } .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .whole { display: flex; height: .6rem; border-radius: .3rem; overflow: hidden; background: var(--line); }
 .whole i { background: var(--kept); } .whole i + i { background: var(--lost); }
-.bar { width: 30%; } .bar i { display: block; height: .8rem; margin-top: .3rem; border-radius: .2rem;
+.bar { width: 14rem; } .bar i { display: block; height: .8rem; margin-top: .3rem; border-radius: .2rem;
   background: var(--lost); min-width: 1px; }
 code { font-size: .9em; }
 """
@@ -72,7 +72,7 @@ def _reasons(rows: Rows, rules: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             _code(reason),
             _number(count),
             f'<span class="number">{_share(count, rows.rows_in)}</span>',
-            f'<div class="bar" style="width:100%"><i style="width:{_share(count, most)}"></i></div>',
+            f'<div class="bar"><i style="width:{_share(count, most)}"></i></div>',
         ]
         for count, key, reason in sorted(found, key=lambda item: (-item[0], item[1:]))
     ]
@@ -92,7 +92,9 @@ def _rules(rules: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 def _learned(rules: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return [
-        [_code(rule["key"]), _code(column), _value(state)] for rule in rules for column, state in rule["state"].items()
+        [_code(rule["key"]), _code(column), _value(state)]
+        for rule in rules
+        for column, state in sorted(rule["state"].items())
     ]
 
 
@@ -133,7 +135,7 @@ def _share(part: int, whole: int) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{escape(str(name))} {_value(item)}" for name, item in value.items())
+        return ", ".join(f"{escape(str(name))} {_value(item)}" for name, item in sorted(value.items()))
     if isinstance(value, list | tuple):
         return " ".join(_value(item) for item in value) or "none"
     if value is None:

@@ -81,7 +81,7 @@ class Run:
     def _look(self, target: Step) -> Frame:
         columns, steps = columns_for(self._steps, self._decided, target, self._recipe)
         look = Look(steps=tuple(steps), decided=self._decided, target=target, row_ids=self._row_ids)
-        rows = self._engine.scan(self._tables, columns, what=f"{target.key}: looking at")
+        rows = self._engine.scan(self._tables, columns, what=f"looking for {target.key}")
         seen = rows.join(self._rejected, how="anti").map_batches(look).persist()
         self._reject(seen.map_batches(_rejected).collect())
         self._decided = target.index
@@ -117,7 +117,7 @@ class Run:
         if not tables:
             return None
         stored = {name: column for column, name in SIGNATURE.items()}
-        rows = self._engine.scan(tables, list(stored), what="duplicates: comparing with")
+        rows = self._engine.scan(tables, list(stored), what="comparing with earlier rows")
         return rows.map_batches(lambda batch: batch.rename(stored).select(*ORDER, *SIGNATURE))
 
     def _reject(self, decisions: pl.DataFrame) -> None:

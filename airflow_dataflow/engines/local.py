@@ -30,33 +30,38 @@ class LocalEngine:
 
     def schema(self, files: Sequence[TableFile]) -> pa.Schema:
         """See :meth:`~airflow_dataflow.engines.engine.Engine.schema`."""
-        schemas = []
+        return self._footers(files)[0]
+
+    def scan(self, files: Sequence[TableFile], columns: Sequence[str] | None = None, *, what: str = "rows") -> Frame:
+        """See :meth:`~airflow_dataflow.engines.engine.Engine.scan`."""
+        schema, total = self._footers(files)
+        if columns is not None:
+            kinds = dict(zip(schema.names, schema.types, strict=True))
+            schema = pa.schema([(name, kinds.get(name, pa.null())) for name in dict.fromkeys(columns)])
+        return LocalFrame(files=tuple(files), read=partial(self._read, tuple(files), schema, total, what))
+
+    @staticmethod
+    def _footers(files: Sequence[TableFile]) -> tuple[pa.Schema, int]:
+        schemas, rows = [], 0
         for file in files:
             with open_table(file) as table:
                 schemas.append(table.schema_arrow)
+                rows += table.metadata.num_rows
         schema = unify(schemas)
         for name in ORDER:
             if name in schema.names:
                 raise InvalidInputError(f"column {name!r} has a reserved name; rename it")
-        return schema
+        return schema, rows
 
-    def scan(self, files: Sequence[TableFile], columns: Sequence[str] | None = None, *, what: str = "rows") -> Frame:
-        """See :meth:`~airflow_dataflow.engines.engine.Engine.scan`."""
-        schema = self.schema(files)
-        if columns is not None:
-            kinds = dict(zip(schema.names, schema.types, strict=True))
-            schema = pa.schema([(name, kinds.get(name, pa.null())) for name in dict.fromkeys(columns)])
-        return LocalFrame(files=tuple(files), read=partial(self._read, tuple(files), schema, what))
-
-    def _read(self, files: Sequence[TableFile], schema: pa.Schema, what: str) -> Iterator[pl.DataFrame]:
+    def _read(self, files: Sequence[TableFile], schema: pa.Schema, total: int, what: str) -> Iterator[pl.DataFrame]:
         if not files:
             yield empty_batch(schema)
+        done = 0
         for number, file in enumerate(files):
-            done = 0
-            for batch, total in read_batches(file, schema, number=number, batch_bytes=self.batch_bytes):
+            for batch in read_batches(file, schema, number=number, batch_bytes=self.batch_bytes):
                 yield batch
                 done += len(batch)
-                self.progress(f"{what} {file.stem}", done, total, "rows")
+                self.progress(what, done, total, "rows")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +151,11 @@ def _quantile(ordered: pl.Series, fraction: float) -> float:
     low = math.floor(position)
     share = position - low
     left, right = ordered[low], ordered[math.ceil(position)]
-    # The usual form gives a constant column its own value, the other one cannot overflow.
+    # The usual form gives a constant column its own value; the other one cannot overflow.
     between = left + (right - left) * share
-    return float(between if math.isfinite(between) else left * (1 - share) + right * share)
+    if not math.isfinite(between):
+        between = left * (1 - share) + right * share
+    return float(min(max(between, left), right))
 
 
 class _JoinByOrder:

@@ -88,24 +88,21 @@ def open_table(file: TableFile) -> Iterator[pq.ParquetFile]:
             ) from error
 
 
-def read_batches(
-    file: TableFile, schema: pa.Schema, *, number: int, batch_bytes: int
-) -> Iterator[tuple[pl.DataFrame, int]]:
+def read_batches(file: TableFile, schema: pa.Schema, *, number: int, batch_bytes: int) -> Iterator[pl.DataFrame]:
     """Read a file as frames with the columns of ``schema``, then :data:`FILE` and :data:`ROW`.
 
     :param number: the file's place in the scan.
     :param batch_bytes: about how much a batch may hold once decoded.
-    :returns: pairs of a batch and the number of rows that the file has in all; an empty file has one empty batch.
+    :returns: the batches; an empty file has one empty batch.
     """
     with open_table(file) as table:
         present = [name for name in schema.names if name in table.schema_arrow.names]
-        total = table.metadata.num_rows
         first = 0
         for batch in table.iter_batches(_batch_rows(table, batch_bytes), columns=present):
-            yield _numbered(_conform(batch, schema, file.path), number, first), total
+            yield _numbered(_conform(batch, schema, file.path), number, first)
             first += len(batch)
         if not first:
-            yield empty_batch(schema), total
+            yield empty_batch(schema)
 
 
 def empty_batch(schema: pa.Schema) -> pl.DataFrame:

@@ -89,7 +89,7 @@ def extract_dataset(
         carried = _carry(store, parent, previous, draft, columns)
         fresh = [table for table in tables if table.path not in carried]
         dealer = partial(replace(plan, stems=tuple(table.stem for table in fresh)).deal, fitted=fitted)
-        engine.scan(fresh, what="features of").write(dealer, draft.create)
+        engine.scan(fresh, what="features").write(dealer, draft.create)
         written = {entry.path: entry for entry in draft.entries}
         sources = [carried.get(entry.path) or _source_file(entry, written) for entry in _data_files(parent)]
         return draft.commit(
@@ -135,7 +135,7 @@ def _fit(engine: Engine, tables: Sequence[TableFile], plan: RowPlan, pipeline: P
     """Fit on the training rows of all files; one file's summaries are in memory at a time."""
     merged = []
     for table in tables:
-        rows = engine.scan([table], plan.needed(pipeline), what="fitting on").map_batches(plan.training)
+        rows = engine.scan([table], plan.needed(pipeline), what="fitting").map_batches(plan.training)
         summaries = rows.map_batches(pipeline.summarise).collect()
         if len(summaries):
             merged.append(pipeline.merge(summaries))

@@ -115,14 +115,14 @@ def test_quantiles_leave_out_what_is_no_finite_number(engine: Engine, table: Tab
 
 @settings(deadline=None)
 @given(
-    values=st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=40),
+    values=st.lists(st.floats(-1e300, 1e300, allow_subnormal=False), min_size=1, max_size=40),
     fraction=st.one_of(st.floats(0, 1), st.sampled_from([0.25, 0.5, 0.75])),
 )
 def test_quantiles_are_those_of_numpy(values: list[float], fraction: float) -> None:
     with stored({"x": values}) as files:
         [found] = LocalEngine(batch_bytes=1).scan(files).quantiles(["x"], [fraction])["x"] or []
     expected = np.quantile(values, fraction, method="linear")
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * max(map(abs, values)))
+    assert found == pytest.approx(expected, rel=1e-9, abs=max(1e-9 * max(map(abs, values)), 1e-300))
     assert min(values) <= found <= max(values)
 
 
@@ -243,11 +243,11 @@ def test_reserved_names_are_refused(engine: Engine, table: Table) -> None:
         engine.scan([table("a", {ROW: [1]})])
 
 
-def test_progress_says_how_far_each_file_is(table: Table) -> None:
+def test_progress_says_how_far_the_files_are(table: Table) -> None:
     said: list[tuple[str, int, int, str]] = []
     engine = LocalEngine(batch_bytes=1, progress=lambda *report: said.append(report))
-    engine.scan([table("a", {"x": [1, 2]})], what="reading").collect()
-    assert said == [("reading a", 1, 2, "rows"), ("reading a", 2, 2, "rows")]
+    engine.scan([table("a", {"x": [1, 2]}), table("b", {"x": [3]})], what="reading").collect()
+    assert said == [("reading", done, 3, "rows") for done in (1, 2, 3)]
 
 
 @contextmanager

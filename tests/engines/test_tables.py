@@ -34,7 +34,7 @@ COLUMNS = {
 def read(file: TableFile, schema: pa.Schema) -> pa.Table:
     """Return the rows of a file after a way through Polars."""
     batches = read_batches(file, schema, number=0, batch_bytes=1)
-    return to_arrow(pl.concat([rows for rows, _ in batches]).drop(ORDER))
+    return to_arrow(pl.concat(batches).drop(ORDER))
 
 
 @pytest.mark.parametrize("name", COLUMNS)
