@@ -25,6 +25,7 @@ from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
     from airflow.models.dagrun import DagRun
     from airflow.sdk import DAG
     from airflow.serialization.definitions.dag import SerializedDAG
@@ -68,6 +69,34 @@ def connected_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     connection = {"conn_type": "dataflow", "extra": json.dumps(extra)}
     monkeypatch.setenv("AIRFLOW_CONN_DATAFLOW_DEFAULT", json.dumps(connection))
     return store
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """Return a Spark session that all tests share; a start costs seconds."""
+    from airflow_dataflow.training.java import find_java_home
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setenv("JAVA_HOME", str(find_java_home()))
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        # PySpark warns of each pandas from version 3 on.
+        warnings.simplefilter("ignore", FutureWarning)
+        importlib.import_module("pyspark.ml")
+        session_type = importlib.import_module("pyspark.sql").SparkSession
+        conf = {
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.log.level": "ERROR",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        }
+        builder = session_type.builder.master("local[2]").appName("tests")
+        for key, value in conf.items():
+            builder = builder.config(key, value)
+        session = builder.getOrCreate()
+        yield session
+        session.stop()
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +206,22 @@ def run_dag(serialized: Callable[[DAG], SerializedDAG]) -> Callable[..., DagRun]
         return dag.test(**options)
 
     return run
+
+
+@pytest.fixture
+def events(airflow_db: None) -> Callable[[DagRun], list[tuple[str, dict[str, Any]]]]:
+    """Return a function that lists the asset events of a run, as URI and extra."""
+
+    def of(run: DagRun) -> list[tuple[str, dict[str, Any]]]:
+        from airflow.models.asset import AssetEvent
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            found = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id))
+            return [(event.asset.uri, event.extra) for event in found]
+
+    return of
 
 
 @pytest.fixture(autouse=True)

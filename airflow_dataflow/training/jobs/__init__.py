@@ -1,0 +1,1 @@
+"""What runs inside Spark: one file per application, each called with the path of its job file."""
