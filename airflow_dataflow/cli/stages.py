@@ -78,7 +78,7 @@ def evaluate(arguments: Namespace, _progress: Progress) -> Answer:
         model, data = (store.manifest(source) for source in sources)
         # The model has the predictions of the test rows that belong to its training rows: no Spark is needed.
         other = None if data.reference in model.parents else data.reference
-        made = evaluate_dataset(store, model.reference, target, at=at, data=other, run_job=submit_job)
+        made = evaluate_dataset(store, model.reference, target, at=at, features=other, run_job=submit_job)
         report.update(json.loads(store.directory(made).read("report.json")))
         return made
 

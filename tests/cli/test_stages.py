@@ -115,7 +115,8 @@ def test_bad_input_is_named_and_makes_nothing(
 
 
 @pytest.mark.spark
-def test_a_raw_file_becomes_a_judged_model_in_four_commands(
+@pytest.mark.timeout(600)
+def test_a_raw_file_becomes_a_model_judged_on_its_own_and_on_other_rows(
     dataflow: Dataflow, raw: Path, recipe: Path, tmp_path: Path
 ) -> None:
     clean, features, model = (tmp_path / name for name in ("clean", "features", "model"))
@@ -137,6 +138,15 @@ def test_a_raw_file_becomes_a_judged_model_in_four_commands(
     assert "refund" in table
     assert "(macro average)" in table
     assert json.loads((tmp_path / "evaluation" / "report.json").read_text()) == report
+
+    pl.read_csv(raw).head(150).write_csv(tmp_path / "half.csv")
+    for arguments in (
+        ("clean", tmp_path / "half.csv", tmp_path / "other", "--recipe", recipe),
+        ("features", tmp_path / "other", tmp_path / "others", "--recipe", recipe),
+    ):
+        assert dataflow(*arguments).code == 0
+    other = dataflow("evaluate", model, tmp_path / "others", "--format", "json").json
+    assert 0 < other["micro"]["support"] < report["micro"]["support"]
 
 
 def test_references_make_versions_in_the_store(
