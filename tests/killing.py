@@ -97,6 +97,8 @@ def _watch_files(counter: _Counter, roots: list[str]) -> None:
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event == "fcntl.flock" or (event in _FILE_EVENTS and str(args[0]).startswith(tuple(roots))):
             counter.step()
+        elif event in ("os.remove", "os.rmdir") and args[1] != -1:
+            counter.step()  # removing a whole folder names what is in it relative to the folder
 
     sys.addaudithook(hook)
 

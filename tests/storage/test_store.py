@@ -214,3 +214,18 @@ def test_datasets_inside_datasets_are_kept_apart(store: Store) -> None:
     assert store.catalog.datasets() == ["a", "a/b", "a/b/c"]
     assert store.versions_on(store.hot, "a/b") == ["20261122T021500Z-4f2a9c"]
     assert store.directory(store.manifest("a/b")).read("data/x") == b"a/b"
+
+
+def test_a_version_that_is_committed_during_a_rebuild_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make_version(store, FIRST)
+    original = Store._all_versions_on
+
+    def look_while_another_commits(self: Store, tier: Tier) -> list[tuple[str, str]]:
+        found = original(self, tier)
+        if tier.name == "hot":
+            make_version(store, SECOND)
+        return found
+
+    monkeypatch.setattr(Store, "_all_versions_on", look_while_another_commits)
+    assert store.rebuild() == 1
+    assert [made.version for made in store.catalog.manifests(DATASET)][1:] == [first.version]
