@@ -44,32 +44,23 @@ def succeeds(python: str | Path, code: str) -> bool:
     return subprocess.run([str(python), "-c", code], check=False, capture_output=True).returncode == 0
 
 
-def install(*requirements: str, python: Path = PYTHON) -> None:
+def install(*requirements: str) -> None:
     """Install requirements at the pinned versions: with uv, which takes seconds, else with pip, which takes minutes.
 
-    pip knows indexes, certificates and proxies from places that uv does not read.
+    uv trusts its own certificates, or those of the machine; pip knows indexes and proxies from places that uv does
+    not read.
     """
     pins = ("--constraint", CONSTRAINTS)
-    with_pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins)
+    with_pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins)
     if not run(*with_pip, "uv"):
         raise SetUpError("pip cannot install from the package index; its message above says why")
-    if run(
-        python,
-        "-m",
-        "uv",
-        "pip",
-        "install",
-        "--python",
-        python,
-        "--build-constraints",
-        CONSTRAINTS,
-        *pins,
-        *requirements,
-    ):
-        return
-    print("uv cannot install this; trying again with pip", file=sys.stderr)
-    if not run(*with_pip, *requirements):
-        raise SetUpError("the packages cannot be installed; the messages above say why")
+    with_uv = (PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--build-constraints", CONSTRAINTS, *pins)
+    for number, command in enumerate((with_uv, (*with_uv, "--system-certs"), with_pip)):
+        if number:
+            print("that did not work; trying another way", file=sys.stderr)
+        if run(*command, *requirements):
+            return
+    raise SetUpError("the packages cannot be installed; the messages above say why")
 
 
 def make_environment() -> None:

@@ -40,7 +40,7 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     install = [*uv, "pip", "install", "--python", home / "venv" / "bin" / "python", "--quiet", wheel]
     install += ["--constraint", REPOSITORY / "constraints.txt"]
     # make setup has filled uv's cache; only where it fell back to pip the index is asked again.
-    for more in (["--offline"], []):
+    for more in (["--offline"], [], ["--system-certs"]):
         result = subprocess.run([*install, *more], capture_output=True, text=True, check=False)
         if not result.returncode:
             break
