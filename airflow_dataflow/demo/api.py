@@ -155,6 +155,15 @@ class AirflowApi:
         value = self._checked(answer).json()["value"]
         return f"{value['what']}: {value['done']:,} of {value['total']:,} {value['unit']}"
 
+    def last_words(self, dag_id: str, run_id: str, task: TaskState) -> str:
+        """Return the last line that an operator or the library wrote to a task's log, empty when there is none."""
+        said = [
+            str(event["event"])
+            for event in self.log(dag_id, run_id, task)
+            if str(event.get("logger")).startswith(("airflow.task.operators", "airflow_dataflow"))
+        ]
+        return said[-1] if said else ""
+
     def log(self, dag_id: str, run_id: str, task: TaskState) -> Iterator[dict[str, Any]]:
         """Yield the events of a task's last attempt, each with ``event`` and mostly ``level``."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{task.try_number}"

@@ -27,6 +27,8 @@ class Night:
     run: Run
     versions: dict[str, Manifest]
     """Version by the task that made it."""
+    gate: str
+    """What the quality gate said."""
 
     def version(self, statistic: str) -> Manifest | None:
         """Return the version whose statistics have this entry, ``None`` when the run made none."""
@@ -95,7 +97,7 @@ def _columns(console: Console, store: Store, night: Night) -> None:  # noqa: ARG
         (name, ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counts.items() if count))
         for name, counts in columns.items()
     ]
-    table = _table("column", "found by cleaning")
+    table = _table("column", "what cleaning found (personal data is masked)")
     for name, words in found:
         if words:
             table.add_row(escape(name), words)
@@ -109,7 +111,7 @@ def _features(console: Console, store: Store, night: Night) -> None:  # noqa: AR
         return
     names = version.statistics["features"]["columns"]
     split = version.statistics.get("rows_by_split", {})
-    rows = ", ".join(f"{count:,} for {name}" for name, count in split.items())
+    rows = ", ".join(f"{count:,} for {name}" for name, count in sorted(split.items(), key=lambda item: -item[1]))
     console.print(f"[bold]{len(names)} features[/] ({escape(', '.join(names))}); rows: {rows}\n")
 
 
@@ -126,8 +128,9 @@ def _metrics(console: Console, store: Store, night: Night) -> None:  # noqa: ARG
         for name in ("macro", "weighted"):
             table.add_row(f"[bold]{name} average[/]", *_scores(report[name]))
         console.print(table)
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in evaluation.statistics["metrics"].items())
-    console.print(f"[bold]test rows[/]: {evaluation.rows_in:,}; {metrics}\n")
+    metrics = ", ".join(f"[bold]{name} {value:.4f}[/]" for name, value in main_metrics(evaluation).items())
+    console.print(f"on {evaluation.rows_in:,} test rows: {metrics}")
+    console.print(f"gate: {escape(night.gate)}\n")
 
 
 def _scores(scores: dict[str, Any]) -> list[str]:
@@ -200,10 +203,23 @@ def _key_figures(night: Night) -> dict[str, str]:
         reasons.update(version.quarantined_by_reason)
     figures["rows quarantined"] = f"{reasons.total():,}"
     evaluation = night.evaluation
-    for name, value in {} if evaluation is None else evaluation.statistics["metrics"].items():
-        figures[name] = f"{value:.4g}"
+    for name, value in {} if evaluation is None else main_metrics(evaluation).items():
+        figures[name] = f"{value:.4f}"
     figures["seconds"] = f"{night.run.seconds:.1f}"
     return figures
+
+
+def main_metrics(version: Manifest) -> dict[str, float]:
+    """Return a version's metrics without those that a person needs only when these surprise.
+
+    The micro averages of a classification equal its accuracy.
+    """
+    metrics: dict[str, float] = version.statistics.get("metrics", {})
+    return {
+        name: value
+        for name, value in metrics.items()
+        if not name.startswith("micro_") and not name.endswith(("_precision", "_recall"))
+    }
 
 
 def _stage(version: Manifest) -> str:

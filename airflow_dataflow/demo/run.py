@@ -14,11 +14,11 @@ from rich.markup import escape
 from airflow_dataflow.datasets.catalog.catalog import Catalog
 from airflow_dataflow.datasets.manifest import Manifest
 from airflow_dataflow.datasets.name import Reference
-from airflow_dataflow.demo.api import TaskState
+from airflow_dataflow.demo.api import AirflowApi, TaskState
 from airflow_dataflow.demo.home import Home
 from airflow_dataflow.demo.options import DemoOptions
 from airflow_dataflow.demo.own_file import OwnFile, check_own_file
-from airflow_dataflow.demo.report import Night, show_comparison, show_night
+from airflow_dataflow.demo.report import Night, main_metrics, show_comparison, show_night
 from airflow_dataflow.demo.samples import write_night
 from airflow_dataflow.demo.services import USER, Services
 from airflow_dataflow.demo.watch import Failure, Run, watch
@@ -160,18 +160,10 @@ class _Demo:
             api.wait_for_dag(DAG_ID, seconds=_DAG_SECONDS, check=self.services.check)
             run_id = api.trigger(DAG_ID, conf)
             self._step(f"{title}: Airflow runs {DAG_ID}")
-            versions: dict[str, Manifest] = {}
-
-            def describe(task: TaskState) -> str:
-                result = api.result(DAG_ID, run_id, task.task_id) if task.state == "success" else None
-                if not isinstance(result, str) or not Reference.looks_like(result):
-                    return ""
-                versions[task.task_id] = self.store.manifest(result)
-                return _words(versions[task.task_id])
-
-            run = watch(api, DAG_ID, run_id, console=self.console, describe=describe, check=self.services.check)
+            narrator = _Narrator(api, self.store, run_id)
+            run = watch(api, DAG_ID, run_id, console=self.console, describe=narrator.tell, check=self.services.check)
         if run.state == "success":
-            return Night(title, run, versions)
+            return Night(title, run, narrator.versions, narrator.gate)
         self._show_failures(run)
         return None
 
@@ -182,16 +174,41 @@ class _Demo:
                 self.console.print(f"its log: {failure.log}", soft_wrap=True)
 
 
+class _Narrator:
+    """Says in a few words what a task has done, and remembers the versions that a run has made."""
+
+    def __init__(self, api: AirflowApi, store: Store, run_id: str) -> None:
+        self.versions: dict[str, Manifest] = {}
+        self.gate = ""
+        self._api = api
+        self._store = store
+        self._run_id = run_id
+
+    def tell(self, task: TaskState) -> str:
+        """Describe a finished task."""
+        result = self._api.result(DAG_ID, self._run_id, task.task_id) if task.state == "success" else None
+        if isinstance(result, dict) and "bytes_sent" in result:
+            return f"{result['files']} files, {result['bytes_sent']:,} bytes sent"
+        if not isinstance(result, str) or not Reference.looks_like(result):
+            return self._api.last_words(DAG_ID, self._run_id, task)
+        if result in (version.reference for version in self.versions.values()):
+            # A task that hands on what another has made is the gate.
+            self.gate = self._api.last_words(DAG_ID, self._run_id, task)
+            return self.gate
+        self.versions[task.task_id] = self._store.manifest(result)
+        return _words(self.versions[task.task_id])
+
+
 def _words(version: Manifest) -> str:
-    metrics = version.statistics.get("metrics")
+    metrics = main_metrics(version)
     if metrics:
         return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-    if version.kind == "model" or not version.rows_in:
-        return version.reference
     words = f"{version.rows_in:,} rows in, {version.rows_out:,} kept, {version.rows_quarantined:,} quarantined"
     carried = sum(source.carried_from is not None for source in version.sources)
     return f"{words}; {len(version.sources) - carried} files read, {carried} taken over" if carried else words
 
 
 def _own_conf(own_file: OwnFile, dataset: str, folder: Path) -> dict[str, Any]:
-    return {"source": folder.as_uri(), "dataset": dataset, "recipe": own_file.recipe}
+    """Return the values of the DAG's params for a person's own file; any model may be published."""
+    gate = {"metric": "accuracy", "min_value": 0.0}
+    return {"source": folder.as_uri(), "dataset": dataset, "recipe": own_file.recipe, "gate": gate}

@@ -75,7 +75,12 @@ def _night(store: Store, folder: Path, number: int) -> Night:
         for name, seconds in (("ingest", 2.0), ("clean", 4.0), ("features", 1.0), ("evaluate", 3.5))
     )
     versions = {"ingest": raw, "clean": clean, "features": features, "evaluate": evaluation}
-    return Night(f"Night {number}", Run("refresh", f"manual__{number}", "success", 12.5, tasks), versions)
+    return Night(
+        f"Night {number}",
+        Run("refresh", f"manual__{number}", "success", 12.5, tasks),
+        versions,
+        "passed: 0.9 is enough",
+    )
 
 
 def _printed(show: object, *arguments: object) -> str:
@@ -108,6 +113,7 @@ def test_every_class_is_listed_with_its_scores(store: Store, nights: tuple[Night
     assert re.search(r"praise +0\.875 +1\.000 +0\.933 .* 7", text)
     assert re.search(r"question \[urgent\] +0\.000 +0\.000 +0\.000 .* 1", text)
     assert re.search(r"macro average +0\.625", text)
+    assert "gate: passed: 0.9 is enough" in text
 
 
 def test_each_version_is_listed_with_its_tier(store: Store, nights: tuple[Night, Night]) -> None:
