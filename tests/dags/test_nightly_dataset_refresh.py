@@ -116,17 +116,13 @@ def test_a_night_runs_from_raw_files_to_a_published_version(load, places, connec
     assert _states(run_dag(load(), run_after=later, logical_date=later)) == dict.fromkeys(TASKS, "success")
     assert {part: connected_store.manifest(f"support/{part}@latest") for part in parts} == versions
 
-    # A night with new files that is not good enough publishes nothing.
-    write_night(landing, 2, SampleOptions(rows=(900, 300)))
-    later = NIGHT + timedelta(days=2)
-    conf = {"gate": {"metric": "macro_f1", "min_value": 1.1}, "trainer_parameters": {"max_iter": 5}}
-    third = run_dag(load(), run_after=later, logical_date=None, run_conf=conf)
-    assert _states(third)["gate"] == "failed"
-    assert _states(third)["publish"] == "upstream_failed"
+    # A model that is not good enough is not published.
+    elsewhere = tmp_path / "elsewhere"
+    conf = {"gate": {"metric": "macro_f1", "min_value": 1.1}, "publish_url": str(elsewhere)}
+    third = run_dag(load(), run_after=NIGHT + timedelta(days=2), logical_date=None, run_conf=conf)
+    assert (_states(third)["gate"], _states(third)["publish"]) == ("failed", "upstream_failed")
     assert third.get_task_instance("gate").try_number == 1
-    newest = connected_store.manifest("support/model@latest")
-    assert newest.created_at == later
-    assert not (published / "support" / "model" / newest.version).exists()
+    assert not elsewhere.exists()
 
 
 def _states(run):

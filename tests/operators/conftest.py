@@ -27,22 +27,6 @@ def landing(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def events(airflow_db):
-    """Return a function that lists the asset events of a run, as URI and extra."""
-
-    def of(run):
-        from airflow.models.asset import AssetEvent
-        from airflow.utils.session import create_session
-        from sqlalchemy import select
-
-        with create_session() as session:
-            found = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.run_id))
-            return [(event.asset.uri, event.extra) for event in found]
-
-    return of
-
-
-@pytest.fixture
 def returned():
     """Return a function that reads what a task of a run returned."""
 
