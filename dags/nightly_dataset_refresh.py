@@ -2,12 +2,13 @@
 
 Each task makes one version of one dataset and hands its reference on. Files that were read before are carried over, so
 a night costs what is new. Trigger it with your own files and recipe by the form behind "Trigger".
-It needs Airflow 3.2 or later.
 """
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param
+from airflow.sdk import DAG, Asset, Param
+from airflow.timetables.assets import AssetOrTimeSchedule
+from airflow.timetables.trigger import CronTriggerTimetable
 
 from airflow_dataflow.hooks.storage import uri
 from airflow_dataflow.operators.cleaning import CleanDatasetOperator
@@ -46,7 +47,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 3, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 2},
+    default_args={"retries": 3, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": True},
     params={
         "source": Param(landing_url(), type="string", title="Raw files", description="Folder, file or pattern to read"),
         "dataset": Param("support", type="string", title="Dataset", description="Makes NAME/raw, NAME/clean and so on"),

@@ -89,7 +89,7 @@ def test_it_runs_by_night_and_when_the_landing_folder_says_so(load, places, seri
 
 def test_what_may_pass_is_tried_again_with_growing_pauses(load):
     for task in load().tasks:
-        assert (task.retries, task.retry_exponential_backoff) == (3, 2)
+        assert (task.retries, task.retry_exponential_backoff) == (3, True)
 
 
 @pytest.mark.spark
