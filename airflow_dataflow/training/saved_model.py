@@ -7,6 +7,8 @@ import re
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 _PART = re.compile(r"part-(\d+)-[0-9a-f-]{36}(?:-c\d+)?(\..+)")
 _MILLISECONDS = 1000
 
@@ -24,7 +26,9 @@ def normalise_model(folder: Path, at: datetime) -> None:
         if path.name == "_SUCCESS" or path.suffix == ".crc":
             path.unlink()
         elif (part := _PART.fullmatch(path.name)) is not None:
-            path.rename(path.with_name(f"part-{part[1]}{part[2]}"))
+            path.rename(stable_path := path.with_name(f"part-{part[1]}{part[2]}"))
+            if stable_path.suffix == ".parquet":
+                normalise_table(stable_path)
     metadata = sorted(folder.rglob("metadata/part-*"))
     texts = {path: path.read_text(encoding="utf-8") for path in metadata}
     names = {json.loads(text)["uid"]: number for number, text in enumerate(texts.values())}
@@ -38,3 +42,12 @@ def normalise_model(folder: Path, at: datetime) -> None:
         for uid, name in stable.items():
             if uid in path.name:
                 path.rename(path.with_name(path.name.replace(uid, name)))
+
+
+def normalise_table(path: Path) -> None:
+    """Write a Parquet file of Spark's again, so that its bytes depend on its content and schema alone.
+
+    Spark's writer lists the encodings of a column in the order of a Java hash set, which differs from process to
+    process. Spark's own description of the schema, with its vector and matrix types, stays in the file.
+    """
+    pq.write_table(pq.read_table(path), path, compression="snappy")

@@ -18,7 +18,7 @@ from airflow_dataflow.storage.draft import VersionDraft
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.training.evaluate import evaluate_predictions
 from airflow_dataflow.training.problem import SPLITS, FeatureVersion, Problem
-from airflow_dataflow.training.saved_model import normalise_model
+from airflow_dataflow.training.saved_model import normalise_model, normalise_table
 from airflow_dataflow.training.submission import JobSpec, RunJob
 from airflow_dataflow.training.trainers import TRAINERS
 from airflow_dataflow.training.work_folder import take_over, work_folder
@@ -83,6 +83,8 @@ def train_dataset(
             job = {"trainer": trainer, "parameters": known, "problem": problem.to_dict(), "splits": splits}
             result = _run(features, folder, job, name=f"{trainer} {draft.dataset}@{draft.version}", run_job=run_job)
             normalise_model(folder / "output" / "model", at)
+            for table in (folder / "output" / "predictions").glob("*.parquet"):
+                normalise_table(table)
             metrics = _validation_metrics(folder, problem)
             take_over(draft, folder / "output")
         progress(f"training {trainer}", features.rows["train"], features.rows["train"], "rows")
