@@ -22,7 +22,7 @@ MAY_IMPORT["ingest"] = MAY_IMPORT["features"] = {*MAY_IMPORT}
 MAY_IMPORT["cleaning"] = MAY_IMPORT["ingest"] | {"ingest"}
 MAY_IMPORT["training"] = MAY_IMPORT["features"] | {"features"}
 LIBRARY = frozenset(MAY_IMPORT)
-MAY_IMPORT["settings"] = {"errors"}
+MAY_IMPORT["settings"] = {"errors", "provider_info"}
 MAY_IMPORT["assets"] = MAY_IMPORT["hooks"] = {*LIBRARY, "settings"}
 MAY_IMPORT["triggers"] = MAY_IMPORT["hooks"] | {"hooks", "assets"}
 MAY_IMPORT["operators"] = MAY_IMPORT["triggers"] | {"triggers"}
