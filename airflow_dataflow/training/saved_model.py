@@ -50,4 +50,4 @@ def normalise_table(path: Path) -> None:
     Spark's writer lists the encodings of a column in the order of a Java hash set, which differs from process to
     process. Spark's own description of the schema, with its vector and matrix types, stays in the file.
     """
-    pq.write_table(pq.read_table(path), path, compression="snappy")
+    pq.write_table(pq.read_table(path).combine_chunks(), path, compression="snappy")

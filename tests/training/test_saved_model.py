@@ -11,7 +11,8 @@ from airflow_dataflow.training.saved_model import normalise_table
 
 
 def test_a_table_has_the_same_bytes_however_it_was_encoded(tmp_path: Path) -> None:
-    schema = pa.schema([pa.field("type", pa.int8(), nullable=False), pa.field("values", pa.list_(pa.float64()))])
+    values = pa.list_(pa.field("element", pa.float64()))
+    schema = pa.schema([pa.field("type", pa.int8(), nullable=False), pa.field("values", values)])
     table = pa.table({"type": pa.array([1, 1], pa.int8()), "values": [[0.5, 0.5], None]}, schema=schema)
     described = table.replace_schema_metadata({"org.apache.spark.sql.parquet.row.metadata": '{"type": "struct"}'})
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
