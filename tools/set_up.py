@@ -83,19 +83,6 @@ def install_debian_packages(why: str, *packages: str) -> None:
         raise SetUpError(f"{why}, and apt-get cannot install it; its message above says why")
 
 
-def has_java() -> bool:
-    """Tell whether the machine has a Java that Spark runs on."""
-    sys.path.insert(0, str(ROOT))  # the package is not installed yet; this part of it needs nothing else
-    from airflow_dataflow.errors import MissingPackageError
-    from airflow_dataflow.training.java import find_java_home
-
-    try:
-        find_java_home()
-    except MissingPackageError:
-        return False
-    return True
-
-
 def set_up() -> None:
     """Bring the environment up to date unless its stamp says that it is."""
     wanted = key()
@@ -107,8 +94,7 @@ def set_up() -> None:
     ):
         make_environment()
     STAMP.unlink(missing_ok=True)
-    extras = "dev" if has_java() else "dev,java"
-    install("--editable", f".[{extras}]")
+    install("--editable", ".[dev]")
     if not (ENVIRONMENT / "bin" / "spark-submit").exists():
         # pyspark-client, which the Spark provider needs, is the Python half of pyspark in the same folder: removing or
         # updating one takes files of the other away.

@@ -67,16 +67,6 @@ def commands(set_up: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ran
 
 
-@pytest.mark.parametrize(("java", "extras"), [(True, "[dev]"), (False, "[dev,java]")])
-def test_a_java_is_installed_where_the_machine_has_none(
-    set_up: ModuleType, commands: list[str], monkeypatch: pytest.MonkeyPatch, *, java: bool, extras: str
-) -> None:
-    monkeypatch.setattr(set_up, "has_java", lambda: java)
-    assert set_up.main([]) == 0
-    assert any(f"--editable .{extras}" in command for command in commands)
-    assert set_up.STAMP.read_text() == set_up.key()
-
-
 def test_everything_is_installed_at_the_pinned_versions(set_up: ModuleType, commands: list[str]) -> None:
     assert set_up.main([]) == 0
     installs = [command for command in commands if " install " in command]
