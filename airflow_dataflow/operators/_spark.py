@@ -58,10 +58,9 @@ class SparkOperator(DatasetOperator):
 
         connection = self._connection()
         master = connection.host or ""
-        conf = spark_conf(spec, master) | mapping(self.conf, "conf")
         self._hook = _submit_hook(
             connection,
-            conf=conf,
+            conf=spark_conf(spec, master, mapping(self.conf, "conf")),
             name=spec.name,
             driver_memory=self.driver_memory,
             deploy_mode="client",

@@ -139,7 +139,8 @@ def _predict(
     with work_folder(draft) as folder:
         features.bring_in(_SPLIT, folder / "inputs" / _SPLIT)
         bring_in(store.directory(trained), {folder / "inputs" / e.path: e for e in trained.files_under("model")})
-        spec = JobSpec(application=_APPLICATION, name=f"predict {draft.dataset}@{draft.version}", folder=folder)
+        name = f"predict {draft.dataset}@{draft.version}"
+        spec = JobSpec(application=_APPLICATION, name=name, folder=folder, rows=features.rows[_SPLIT])
         spec.write({**(trained.recipe or {}), "problem": problem.to_dict(), "splits": [_SPLIT]})
         run_job(spec)
         spec.result()

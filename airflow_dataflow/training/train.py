@@ -94,7 +94,7 @@ def train_dataset(
 def _run(features: FeatureVersion, folder: Path, job: dict[str, Any], *, name: str, run_job: RunJob) -> dict[str, Any]:
     for split in SPLITS:
         features.bring_in(split, folder / "inputs" / split)
-    spec = JobSpec(application=_APPLICATION, name=name, folder=folder)
+    spec = JobSpec(application=_APPLICATION, name=name, folder=folder, rows=sum(features.rows.values()))
     spec.write(job | {"partitions": math.ceil(features.rows["train"] / ROWS_PER_PARTITION)})
     run_job(spec)
     return spec.result()

@@ -12,14 +12,9 @@ from airflow_dataflow.errors import EmptySourceError, InvalidInputError, JobFail
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
 from airflow_dataflow.training.train import train_dataset
-from tests.training.versions import AT, CLASSES, FEATURES, SIZES, make_features, number_table, table, tables
+from tests.training.versions import AT, CLASSES, FEATURES, SIZES, contents, make_features, number_table, table, tables
 
 pytestmark = pytest.mark.spark
-
-
-def _contents(store, manifest):
-    directory = store.directory(manifest)
-    return {path: directory.read(path) for path in directory.files()}
 
 
 def _predictions(store, manifest, split="test"):
@@ -55,12 +50,12 @@ def test_a_version_of_a_model_holds_it_and_its_predictions(store, train):
 def test_the_same_features_give_the_same_bytes_wherever_and_in_whatever_files_they_lie(store, train, tmp_path):
     splits = tables()
     make_features(store, splits)
-    first = _contents(store, train())
+    first = contents(store, train())
     other = Store([Tier(name="hot", tier_class="hot", url=str(tmp_path / "else [where]"))], _catalog(tmp_path))
     train_rows = splits["train"][0]
     pieces = {**splits, "train": [train_rows.slice(40), train_rows.slice(0, 5), train_rows.slice(5, 35)]}
     make_features(other, pieces)
-    assert _contents(other, train(store=other)) == first
+    assert contents(other, train(store=other)) == first
 
 
 def _catalog(tmp_path):

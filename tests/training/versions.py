@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from airflow_dataflow.datasets.manifest import Manifest, Rows, fingerprint_of
 from airflow_dataflow.storage.store import Store
+from airflow_dataflow.training.problem import FeatureVersion, Task
 
 AT = datetime(2026, 11, 23, 2, 15, tzinfo=UTC)
 FEATURES = "support/features"
@@ -79,7 +80,27 @@ def make_features(
             for number, part in enumerate(parts):
                 # Spark would read the name as a pattern.
                 with draft.create(f"data/{split}/day [{number}].parquet") as writer:
-                    pq.write_table(part, writer)
+                    pq.write_table(part if label else part.drop_columns("label"), writer)
                     writer.rows = len(part)
         statistics: dict[str, Any] = {"features": {"columns": list(columns), "label": label, "id": None, "text": None}}
         return draft.commit(Rows(rows_in=rows, rows_out=rows), statistics=statistics)
+
+
+def make_model(
+    store: Store, features: Manifest, predictions: pa.Table | None, task: Task = "classification"
+) -> Manifest:
+    """Make a version of a model as far as evaluating it goes: what it has learnt, and what it predicts."""
+    problem = FeatureVersion(store, features.reference).problem(task)
+    fingerprint = fingerprint_of([features.reference, "model"])
+    with store.draft("support/model", at=AT, fingerprint=fingerprint, kind="model") as draft:
+        if predictions is not None:
+            with draft.create("predictions/test.parquet") as writer:
+                pq.write_table(predictions, writer)
+        recipe = {"trainer": "logistic_regression", "parameters": {}}
+        return draft.commit(Rows(), recipe=recipe, statistics={"problem": problem.to_dict()})
+
+
+def contents(store: Store, manifest: Manifest) -> dict[str, bytes]:
+    """Return the bytes of every file of a version, its manifest included."""
+    directory = store.directory(manifest)
+    return {path: directory.read(path) for path in directory.files()}
