@@ -1,7 +1,7 @@
 """Refresh a training dataset and its model every night: raw files in, published versions out.
 
-Each task makes one version of one dataset and hands its reference on. Files that were read before are carried over, so
-a night costs what is new. Trigger it with your own files and recipe by the form behind "Trigger".
+Each task makes one version of one dataset and hands its reference on; a night costs what is new.
+Trigger it with your own files and recipe by the form behind "Trigger".
 """
 
 from datetime import UTC, datetime, timedelta
@@ -34,8 +34,8 @@ RECIPE = {
     ],
     "features": [{"text_statistics": {}}, {"hashed_tfidf": {}}, {"numeric": {"columns": ["response_seconds"]}}],
 }
-GATE = {"metric": "macro_f1", "min_value": 0.5, "max_drop": 0.05}
 TRAINERS = ["logistic_regression", "linear_regression"]
+GATE = {"metric": "macro_f1", "min_value": 0.5, "max_drop": 0.05}
 PARTS = ("raw", "clean", "features", "model", "evaluation")
 
 with DAG(
@@ -52,7 +52,7 @@ with DAG(
         "source": Param(landing_url(), type="string", title="Raw files", description="Folder, file or pattern to read"),
         "dataset": Param("support", type="string", title="Dataset", description="Makes NAME/raw, NAME/clean and so on"),
         "recipe": Param(RECIPE, type=["object", "string"], title="Recipe", description="Or the path of a recipe file"),
-        "trainer": Param("logistic_regression", type="string", title="Trainer", examples=TRAINERS),
+        "trainer": Param(TRAINERS[0], type="string", title="Trainer", examples=TRAINERS),
         "trainer_parameters": Param({}, type="object", title="Parameters of the trainer"),
         "gate": Param(GATE, type="object", title="Quality gate", description="What a model must reach to be published"),
         "publish_url": Param(publish_url(), type="string", title="Publish to", description="Folder or URL"),
@@ -65,13 +65,8 @@ with DAG(
     ingested = IngestDatasetOperator(task_id="ingest", source="{{ params.source }}", target=raw)
     cleaned = CleanDatasetOperator(task_id="clean", source=ingested.output, target=clean, recipe=recipe)
     extracted = ExtractFeaturesOperator(task_id="features", source=cleaned.output, target=features, recipe=recipe)
-    trained = SparkTrainOperator(
-        task_id="train",
-        source=extracted.output,
-        target=model,
-        trainer="{{ params.trainer }}",
-        parameters=dag.param("trainer_parameters"),
-    )
+    fit = {"trainer": "{{ params.trainer }}", "parameters": dag.param("trainer_parameters")}
+    trained = SparkTrainOperator(task_id="train", source=extracted.output, target=model, **fit)
     evaluated = EvaluateModelOperator(task_id="evaluate", source=trained.output, target=evaluation)
     passed = QualityGateOperator(task_id="gate", source=evaluated.output, gate=dag.param("gate"))
     versions = [task.output for task in (cleaned, extracted, trained, evaluated)]

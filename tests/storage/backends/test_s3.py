@@ -213,7 +213,10 @@ def test_an_upload_beside_the_tier_is_not_the_business_of_the_sweep(
 
 
 def _make(folder: Path, url: str, options: dict[str, Any]) -> str:
-    return make_version(_store(folder, url, options), FIRST).reference
+    try:
+        return make_version(_store(folder, url, options), FIRST).reference
+    except BusyError:  # another process was quicker between the look and the start; so Airflow tries again
+        return make_version(_store(folder, url, options), FIRST).reference
 
 
 def _store(folder: Path, url: str, options: dict[str, Any]) -> Store:
