@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -94,6 +95,8 @@ def spark() -> Iterator[SparkSession]:
         builder = session_type.builder.master("local[2]").appName("tests")
         for key, value in conf.items():
             builder = builder.config(key, value)
+        # py4j tells of each connection that it closes, also at the very end, when no stream takes it any more.
+        logging.getLogger("py4j").setLevel(logging.WARNING)
         session = builder.getOrCreate()
         yield session
         session.stop()
