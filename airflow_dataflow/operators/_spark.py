@@ -116,10 +116,17 @@ def _submit_hook(connection: Connection, **options: Any) -> SparkSubmitHook:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
     class Hook(SparkSubmitHook):
-        """The official hook, for a connection that may exist only here."""
+        """The official hook, for a connection that may exist only here, and with the output closed at the end."""
 
         @classmethod
         def get_connection(cls, conn_id: str) -> Connection:  # noqa: ARG003 - there is but one
             return connection
+
+        def submit(self, application: str = "", **options: Any) -> str | None:
+            try:
+                return super().submit(application, **options)
+            finally:
+                if self._submit_sp is not None:
+                    self._submit_sp.stdout.close()
 
     return Hook(conn_id=connection.conn_id, **options)
