@@ -87,6 +87,7 @@ def test_a_client_without_spark_is_no_spark(monkeypatch, tmp_path):
     (tmp_path / "pyspark").mkdir()
     (tmp_path / "pyspark" / "__init__.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "pyspark", raising=False)
     with pytest.raises(MissingPackageError, match=r"pip install 'airflow-dataflow\[spark\]'"):
         find_spark_home()
 
