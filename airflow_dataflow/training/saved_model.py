@@ -37,7 +37,9 @@ def normalise_model(folder: Path, at: datetime) -> None:
         for uid, name in stable.items():
             text = text.replace(uid, name)  # noqa: PLW2901 - step by step
         content = json.loads(text) | {"timestamp": int(at.timestamp()) * _MILLISECONDS}
-        path.write_text(json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(content, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
         for uid, name in stable.items():
             if uid in path.name:
