@@ -18,6 +18,8 @@ from airflow_dataflow.errors import InvalidInputError
 _MARKER = ".airflow-dataflow-demo"
 _SECRETS = "secrets.json"
 _TEMPLATES = "templates"
+_OWN = "own"
+_KEPT = (_MARKER, _SECRETS, _TEMPLATES, _OWN)
 _LOCK_WAIT_SECONDS = 15.0
 
 
@@ -25,10 +27,12 @@ class Home:
     """A folder that one demo at a time uses.
 
     :param folder: where; made when absent.
+    :param templates: folder for empty Airflow databases; inside this one when ``None``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, templates: Path | None = None) -> None:
         self.folder = folder.absolute()
+        self.templates = templates or self.folder / _TEMPLATES
         self.airflow = self.folder / "airflow"
         self.logs = self.folder / "logs"
         self.landing = self.folder / "landing"
@@ -42,16 +46,10 @@ class Home:
     def in_use(self, *, clean: bool) -> Iterator[None]:
         """Use the home, alone.
 
-        :param clean: start with an empty folder; secrets and the empty Airflow database are kept.
+        :param clean: start with an empty folder; secrets, the empty Airflow database and the home for own files stay.
         :raises InvalidInputError: when the folder holds something else, or another demo uses it.
         """
-        marker = self.folder / _MARKER
-        if self.folder.exists() and not marker.exists() and any(self.folder.iterdir()):
-            raise InvalidInputError(
-                f"{str(self.folder)!r} holds files that are not the demo's; choose an empty or new folder with --home"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.lock_descriptor = os.open(marker, os.O_RDWR | os.O_CREAT, 0o600)
+        self.lock_descriptor = self._claim()
         try:
             self._lock(self.lock_descriptor)
             if clean:
@@ -62,6 +60,24 @@ class Home:
         finally:
             os.close(self.lock_descriptor)
             self.lock_descriptor = None
+
+    def for_own_files(self) -> Home:
+        """Return a home inside this one, which is never emptied: what became of a person's own files stays.
+
+        :raises InvalidInputError: when the folder holds something else.
+        """
+        os.close(self._claim())
+        return Home(self.folder / _OWN, self.templates)
+
+    def _claim(self) -> int:
+        """Put our mark into the folder, and return it open."""
+        marker = self.folder / _MARKER
+        if self.folder.exists() and not marker.exists() and any(self.folder.iterdir()):
+            raise InvalidInputError(
+                f"{str(self.folder)!r} holds files that are not the demo's; choose an empty or new folder with --home"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return os.open(marker, os.O_RDWR | os.O_CREAT, 0o600)
 
     def _lock(self, descriptor: int) -> None:
         deadline = time.monotonic() + _LOCK_WAIT_SECONDS
@@ -82,7 +98,7 @@ class Home:
 
     def _clean(self) -> None:
         for path in self.folder.iterdir():
-            if path.name in (_MARKER, _SECRETS, _TEMPLATES):
+            if path.name in _KEPT:
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -106,7 +122,7 @@ class Home:
         """Remember that the database was migrated; keep a copy for clean starts to come when it was empty before."""
         if not self._migration_stamp.exists():
             template = self._database_template(airflow_version)
-            template.parent.mkdir(exist_ok=True)
+            template.parent.mkdir(parents=True, exist_ok=True)
             partial = template.with_suffix(".partial")
             shutil.copyfile(self.database, partial)
             partial.replace(template)
@@ -117,7 +133,7 @@ class Home:
         return self.airflow / "migrated-for"
 
     def _database_template(self, airflow_version: str) -> Path:
-        return self.folder / _TEMPLATES / f"airflow-{airflow_version}.db"
+        return self.templates / f"airflow-{airflow_version}.db"
 
     def secrets(self) -> dict[str, str]:
         """Return Airflow's keys and log-in password, made at the first call and readable by the owner only."""

@@ -15,7 +15,8 @@ class DemoOptions:
     """What ``dataflow demo`` shall do."""
 
     home: Path = DEFAULT_HOME
-    """Folder for everything that the demo makes; without ``input`` and ``ui`` it is emptied first."""
+    """Folder for everything that the demo makes; two nights on samples begin by emptying it, but for what became of
+    own files."""
     input: Path | None = None
     """Own file to run one night on; ``None`` runs two nights on samples."""
     text: str | None = None

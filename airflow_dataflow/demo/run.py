@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,14 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     console = console or _console()
     own_file = None if options.input is None else check_own_file(options)
     dags = dags_folder()
-    home = Home(options.home)
+    home = Home(options.home) if own_file is None else Home(options.home).for_own_files()
     with home.in_use(clean=own_file is None and not options.ui):
         # The nights are triggered one after the other; only a person in the web UI meets the DAG's own schedule.
         schedule = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(options.ui)}
         services = Services(home, dags, settings=schedule, port=options.port)
         try:
             with services.running():
-                return _Demo(options, services, console).run(own_file)
+                return 0 if Demo(options, services, console).run(own_file) else 1
         except JobFailedError as error:
             console.print(f"[bold red]The demo failed:[/] {escape(str(error))}")
             return 1
@@ -75,7 +76,14 @@ def open_store(home: Home) -> Store:
     return Store(tiers, Catalog(home.catalog_url))
 
 
-class _Demo:
+class Demo:
+    """What happens while the services run.
+
+    :param options: what to do.
+    :param services: started, with Airflow's components or without.
+    :param console: where to print.
+    """
+
     def __init__(self, options: DemoOptions, services: Services, console: Console) -> None:
         self.options = options
         self.services = services
@@ -84,59 +92,51 @@ class _Demo:
         self.store = open_store(self.home)
         self._begun = time.monotonic()
 
-    def run(self, own_file: OwnFile | None) -> int:
+    def run(self, own_file: OwnFile | None) -> bool:
+        """Start Airflow, run the nights and tell whether they succeeded."""
+        if own_file is None and not any(self.home.landing.iterdir()):
+            self._step("Raw input for the first night: support messages, and all that is wrong with them")
+            self._show_files(write_night(self.home.landing, 1))
+        self._step("Starting Airflow and an S3 server")
+        with self.console.status("about half a minute"):
+            self.services.start_airflow()
+        self.console.print(f"  Airflow runs at {self.services.url}, the S3 server at {self.services.s3_url}")
+        succeeded = True
         if own_file is not None:
-            succeeded = self._own_night(own_file)
-        elif self.options.ui:
-            succeeded = self._prepare_ui()
-        else:
-            succeeded = self._two_nights()
+            succeeded = self.own_night(own_file)
+        elif not self.options.ui:
+            succeeded = self.two_nights()
         if self.options.ui:
             self._stay()
-        return 0 if succeeded else 1
+        return succeeded
 
-    def _two_nights(self) -> bool:
-        self._step("Raw input for the first night: support messages, and all that is wrong with them")
-        self._show_files(write_night(self.home.landing, 1))
-        self._start_airflow()
+    def two_nights(self) -> bool:
+        """Run a night on the samples, let new files arrive, run another night, and compare the two."""
         first = self._night("Night 1", {})
         if first is None:
             return False
-        show_night(self.console, self.store, first)
         self._step("A day later new files have arrived")
         self._show_files(write_night(self.home.landing, 2))
         second = self._night("Night 2", {})
         if second is None:
             return False
-        show_night(self.console, self.store, second)
         show_comparison(self.console, first, second)
-        self.console.print(
-            f"\nBoth nights took {time.monotonic() - self._begun:.0f} seconds. Everything lies in {self.home.folder}."
-        )
+        self._step(f"Both nights are over. Everything lies in {self.home.folder}")
         return True
 
-    def _own_night(self, own_file: OwnFile) -> bool:
+    def own_night(self, own_file: OwnFile) -> bool:
+        """Run a night on a person's own file."""
         dataset, folder = own_file.land(self.home.landing)
         self._step(f"{own_file.path.name} becomes the dataset {dataset}")
-        self._start_airflow()
-        night = self._night(own_file.path.name, _own_conf(own_file, dataset, folder))
-        if night is None:
-            return False
-        show_night(self.console, self.store, night)
-        return True
-
-    def _prepare_ui(self) -> bool:
-        if not any(self.home.landing.iterdir()):
-            write_night(self.home.landing, 1)
-        self._start_airflow()
-        return True
+        return self._night(own_file.path.name, _own_conf(own_file, dataset, folder)) is not None
 
     def _stay(self) -> None:
         self.console.print(f"\nAirflow: [bold]{self.services.url}[/]")
         self.console.print(f"user [bold]{USER}[/], password [bold]{escape(self.services.password)}[/]; Ctrl-C stops it")
-        while True:
-            self.services.check()
-            time.sleep(1)
+        with suppress(KeyboardInterrupt):
+            while True:
+                self.services.check()
+                time.sleep(1)
 
     # steps ------------------------------------------------------------------------------------
 
@@ -149,12 +149,6 @@ class _Demo:
         for file in files:
             self.console.print(f"  {file.name:<28} {file.stat().st_size:>12,} bytes")
 
-    def _start_airflow(self) -> None:
-        self._step("Starting Airflow and an S3 server")
-        with self.console.status("half a minute"):
-            self.services.start_airflow()
-        self.console.print(f"  Airflow runs at {self.services.url}, the S3 server at {self.services.s3_url}")
-
     def _night(self, title: str, conf: Mapping[str, Any]) -> Night | None:
         with self.services.api() as api:
             api.wait_for_dag(DAG_ID, seconds=_DAG_SECONDS, check=self.services.check)
@@ -162,10 +156,12 @@ class _Demo:
             self._step(f"{title}: Airflow runs {DAG_ID}")
             narrator = _Narrator(api, self.store, run_id)
             run = watch(api, DAG_ID, run_id, console=self.console, describe=narrator.tell, check=self.services.check)
-        if run.state == "success":
-            return Night(title, run, narrator.versions, narrator.gate)
-        self._show_failures(run)
-        return None
+        if run.state != "success":
+            self._show_failures(run)
+            return None
+        night = Night(title, run, narrator.versions, narrator.gate)
+        show_night(self.console, self.store, night)
+        return night
 
     def _show_failures(self, run: Run) -> None:
         for failure in run.failures or (Failure("run", "no task failed, but the run did", ""),):

@@ -211,11 +211,12 @@ def _airflow(home: Home, dags: Path, url: str) -> dict[str, str]:
         ("api", "secret_key"): secrets["api"],
         ("api_auth", "jwt_secret"): secrets["jwt"],
         ("usage_data_collection", "enabled"): False,
+        # A process that is killed is noticed within half a minute, not within five.
+        ("scheduler", "task_instance_heartbeat_timeout"): 20,
+        ("scheduler", "task_instance_heartbeat_timeout_detection_interval"): 2,
         # The rest makes short tasks start and end within a second, where the defaults wait for several.
         ("workers", "min_heartbeat_interval"): 1,
         ("scheduler", "scheduler_idle_sleep_time"): 0.1,
-        ("scheduler", "task_instance_heartbeat_timeout"): 20,
-        ("scheduler", "task_instance_heartbeat_timeout_detection_interval"): 2,
         ("dag_processor", "refresh_interval"): 5,
         ("dag_processor", "min_file_process_interval"): 30,
         ("dataflow", "landing_url"): home.landing.as_uri(),

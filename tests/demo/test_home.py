@@ -110,3 +110,22 @@ def test_a_database_with_runs_in_it_never_becomes_the_template(tmp_path: Path) -
     with home.in_use(clean=True):
         assert home.needs_migration("3.4.0")
         assert not home.database.exists()
+
+
+def test_what_became_of_own_files_survives_a_clean_start(tmp_path: Path) -> None:
+    outer = Home(tmp_path / "home")
+    inner = outer.for_own_files()
+    with inner.in_use(clean=False):
+        (inner.tiers / "model").write_text("mine")
+        inner.database.write_text("empty tables")
+        inner.keep_migrated_database("3.3.2")
+    with outer.in_use(clean=True):
+        assert not outer.needs_migration("3.3.2")
+    assert (inner.tiers / "model").read_text() == "mine"
+
+
+def test_a_folder_with_other_files_gets_no_home_for_own_files(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InvalidInputError, match="files that are not the demo's"):
+        Home(tmp_path).for_own_files()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
