@@ -41,6 +41,8 @@ class Command:
     """``module:function`` in this package; called with the parsed arguments and a progress, returns an answer."""
     arguments: tuple[Argument, ...] = ()
     """Its own arguments; those of :data:`COMMON` are added."""
+    prints_itself: bool = False
+    """Whether it prints while it works; progress bars would draw over that."""
 
 
 COMMON = (
@@ -97,6 +99,7 @@ COMMANDS = (
         name="demo",
         help="Run two nights of the data flow under a real Airflow, on samples or on your own file",
         function="demo:demo",
+        prints_itself=True,
         arguments=(
             Argument(
                 flags=("--input",),

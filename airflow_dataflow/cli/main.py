@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from typing import NoReturn, cast
 
 from airflow_dataflow import __version__
@@ -23,6 +23,7 @@ from airflow_dataflow.errors import (
     MissingColumnError,
     NotFoundError,
 )
+from airflow_dataflow.progress import no_progress
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 _BAD_INPUT = (
@@ -82,7 +83,8 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
     try:
         work = getattr(importlib.import_module(f"airflow_dataflow.cli.{module}"), function)
         # Logs and prints of libraries go to standard error, so that the answer stays alone on standard output.
-        with redirect_stdout(sys.stderr), progress_bars(sys.stderr) as progress:
+        bars = nullcontext(no_progress) if command.prints_itself else progress_bars(sys.stderr)
+        with redirect_stdout(sys.stderr), bars as progress:
             answer = cast("Answer", work(arguments, progress))
         show(answer, arguments.format)
         sys.stdout.flush()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 import pytest
 
+from airflow_dataflow.cli import main
 from airflow_dataflow.demo import run
 from airflow_dataflow.demo.options import DemoOptions
 
@@ -49,3 +50,13 @@ def test_options_that_do_not_fit_are_bad_input(dataflow: Dataflow, tmp_path: Pat
     assert outcome.code == 2
     assert "--text COLUMN" in outcome.error
     assert not (tmp_path / "demo").exists()
+
+
+def test_no_progress_bars_draw_over_what_the_demo_prints(dataflow: Dataflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    def progress_bars(stream: TextIO) -> NoReturn:
+        raise AssertionError(f"bars on {stream}")
+
+    monkeypatch.setattr(main, "progress_bars", progress_bars)
+    monkeypatch.setattr(run, "run_demo", lambda _options: 0)
+    assert dataflow("demo").code == 0
+    assert dataflow("datasets", "list").code == 1
