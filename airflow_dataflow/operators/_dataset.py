@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
@@ -39,6 +40,7 @@ class DatasetOperator(BaseOperator):
         super().__init__(**kwargs)
         self.dataflow_conn_id = dataflow_conn_id
 
+    @abstractmethod
     def make_version(self, store: Store, *, at: datetime, progress: Progress) -> Manifest:
         """Make the version, or return the one that the same work has made before.
 
@@ -46,7 +48,6 @@ class DatasetOperator(BaseOperator):
         :param at: moment that the version belongs to.
         :param progress: where to report to.
         """
-        raise NotImplementedError
 
     def lineage_inputs(self, manifest: Manifest) -> list[str]:
         """Return the URIs of what the version was made from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,7 @@ _FEATURES, _LABEL, _NUMBER = "features", "label_number", "prediction_number"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearModel:
+class LinearModel(ABC):
     """A linear model; it is saved as a ``PipelineModel`` that reads feature columns and writes ``prediction``."""
 
     max_iterations: Annotated[int, Field(ge=1)] = 100
@@ -31,9 +32,9 @@ class LinearModel:
     standardise: bool = True
     """Whether the penalty regards features as scaled to unit variance, so that their units do not matter."""
 
+    @abstractmethod
     def estimator(self) -> Any:
         """Return Spark ML's estimator, without parameters."""
-        raise NotImplementedError
 
     def fit(
         self,
