@@ -137,6 +137,7 @@ def spark_environment(spec: JobSpec, master: str) -> dict[str, str]:
         "PATH": path,
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), _PANDAS_WARNING))),
         "SPARK_LOCAL_DIRS": str(spec.scratch),
     }

@@ -12,6 +12,7 @@ from datetime import timedelta
 from http.client import HTTPException
 
 import psutil
+import pyarrow as pa
 import pytest
 from airflow.sdk import DAG, Param
 
@@ -19,7 +20,7 @@ from airflow_dataflow.errors import InvalidInputError, JobFailedError
 from airflow_dataflow.operators._spark import mapping
 from airflow_dataflow.operators.training import EvaluateModelOperator, QualityGateOperator, SparkTrainOperator
 from airflow_dataflow.training.submission import JobSpec, end_with_parent, find_spark_home, spark_environment
-from tests.training.versions import FEATURES, make_features, tables
+from tests.training.versions import FEATURES, make_features, make_model, tables
 
 pytestmark = pytest.mark.airflow
 
@@ -73,11 +74,14 @@ def test_a_model_is_trained_judged_and_passes_the_gate(
     assert link.endswith(f"/dataflow/reports/dataflow_default/support/evaluation/{evaluation.version}")
 
 
-@pytest.mark.spark
-def test_a_model_that_fails_the_gate_stops_the_run_without_retries(train_and_judge, connected_store, capfd):
-    splits = tables()
-    make_features(connected_store, {**splits, "test": tables({"test": 15}, labels=["other"] * 3)["test"]})
-    assert _states(train_and_judge())["gate"] == ("failed", 1)
+def test_a_model_that_fails_the_gate_stops_the_run_without_retries(connected_store, run_dag, capfd):
+    predictions = pa.table({"row_id": ["1"], "label": ["top up"], "prediction": ["card_arrival"]})
+    make_model(connected_store, make_features(connected_store, tables()), predictions)
+    again = {"retries": 9, "retry_delay": timedelta(0)}
+    with DAG("judges", schedule=None, default_args=again) as dag:
+        judged = EvaluateModelOperator(task_id="evaluate", source="support/model", target="support/evaluation")
+        QualityGateOperator(task_id="gate", source=judged.output, gate=json.dumps(GATE))
+    assert _states(run_dag(dag, logical_date=None)) == {"evaluate": ("success", 1), "gate": ("failed", 1)}
     assert "is 0.0000; under min_value 0.9. Nothing is published" in capfd.readouterr().out
 
 
