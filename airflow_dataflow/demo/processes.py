@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from airflow_dataflow.errors import JobFailedError
+from airflow_dataflow.errors import InvalidInputError, JobFailedError
 
 # The kernel sends SIGTERM to a service when the demo itself is killed; the setting survives exec.
 _LEASH = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
@@ -152,3 +152,17 @@ def reserve_port() -> int:
             accepted, _ = server.accept()
             accepted.close()
         return int(address[1])
+
+
+def check_port(port: int) -> int:
+    """Return ``port`` when a server can have it.
+
+    :raises InvalidInputError: when another one has.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InvalidInputError(f"port {port} cannot be used ({error.strerror}); choose another one") from error
+    return port

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +44,19 @@ class Night:
         return self.version("model")
 
     @property
-    def data(self) -> list[Manifest]:
+    def data(self) -> dict[str, Manifest]:
         """The versions that were made file by file, and hand rows on to each other: raw, clean, features."""
-        return [version for version in self.versions.values() if version.sources]
+        return {task: version for task, version in self.versions.items() if version.sources}
+
+    @property
+    def rows_in(self) -> int:
+        """Rows that came in."""
+        return next((version.rows_in for version in self.data.values()), 0)
+
+    @property
+    def rows_kept(self) -> int:
+        """Rows that are left at the end."""
+        return [0, *(version.rows_out for version in self.data.values())][-1]
 
 
 def show_night(console: Console, store: Store, night: Night) -> None:
@@ -80,12 +89,12 @@ def _rows(console: Console, store: Store, night: Night) -> None:  # noqa: ARG001
     """Print the sum that every row appears in: what came in, less each reason, is what was kept."""
     if not night.data:
         return
-    table = _table("where the rows went", "[r]rows", "stage")
-    table.add_row("came in", f"{night.data[0].rows_in:,}", "")
-    for version in night.data:
+    table = _table("where the rows went", "[r]rows", "quarantined by")
+    table.add_row("came in", f"{night.rows_in:,}", "")
+    for task, version in night.data.items():
         for reason, count in sorted(version.quarantined_by_reason.items(), key=lambda item: -item[1]):
-            table.add_row(f"  {escape(reason)}", f"- {count:,}", _stage(version))
-    table.add_row("[bold]kept[/]", f"[bold]= {night.data[-1].rows_out:,}[/]", "", end_section=True)
+            table.add_row(f"  {escape(reason)}", f"- {count:,}", escape(task))
+    table.add_row("[bold]kept[/]", f"[bold]= {night.rows_kept:,}[/]", "")
     console.print(table)
 
 
@@ -180,12 +189,11 @@ def show_comparison(console: Console, first: Night, second: Night) -> None:
     table = _table(
         "stage", "[r]files read", "[r]files taken over", "[r]rows of the files read", "[r]rows in the version"
     )
-    for task, version in second.versions.items():
-        if version.sources:
-            read = [source for source in version.sources if source.carried_from is None]
-            new_rows = sum(source.rows_in for source in read)
-            counts = (len(read), len(version.sources) - len(read), new_rows, version.rows_out)
-            table.add_row(escape(task), *(f"{count:,}" for count in counts))
+    for task, version in second.data.items():
+        read = [source for source in version.sources if source.carried_from is None]
+        new_rows = sum(source.rows_in for source in read)
+        counts = (len(read), len(version.sources) - len(read), new_rows, version.rows_out)
+        table.add_row(escape(task), *(f"{count:,}" for count in counts))
     console.print(table)
     table = _table("", f"[r]{first.title}", f"[r]{second.title}")
     for name, value in _key_figures(first).items():
@@ -194,14 +202,11 @@ def show_comparison(console: Console, first: Night, second: Night) -> None:
 
 
 def _key_figures(night: Night) -> dict[str, str]:
-    figures: dict[str, str] = {}
-    if night.data:
-        figures["rows in"] = f"{night.data[0].rows_in:,}"
-        figures["rows kept"] = f"{night.data[-1].rows_out:,}"
-    reasons: Counter[str] = Counter()
-    for version in night.data:
-        reasons.update(version.quarantined_by_reason)
-    figures["rows quarantined"] = f"{reasons.total():,}"
+    figures = {
+        "rows in": f"{night.rows_in:,}",
+        "rows kept": f"{night.rows_kept:,}",
+        "rows quarantined": f"{sum(version.rows_quarantined for version in night.data.values()):,}",
+    }
     evaluation = night.evaluation
     for name, value in {} if evaluation is None else main_metrics(evaluation).items():
         figures[name] = f"{value:.4f}"
@@ -220,10 +225,6 @@ def main_metrics(version: Manifest) -> dict[str, float]:
         for name, value in metrics.items()
         if not name.startswith("micro_") and not name.endswith(("_precision", "_recall"))
     }
-
-
-def _stage(version: Manifest) -> str:
-    return version.dataset.rsplit("/", 1)[-1]
 
 
 def _bar(value: float, most: float, width: int) -> str:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from airflow_dataflow.demo.report import Night, main_metrics, show_comparison, s
 from airflow_dataflow.demo.samples import write_night
 from airflow_dataflow.demo.services import USER, Services
 from airflow_dataflow.demo.watch import Failure, Run, watch
-from airflow_dataflow.errors import JobFailedError, NotFoundError
+from airflow_dataflow.errors import JobFailedError, MissingPackageError, NotFoundError
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import TIER_CLASSES, Tier
+from airflow_dataflow.training.java import find_java_home
+from airflow_dataflow.training.submission import find_spark_home
 
 DAG_ID = "nightly_dataset_refresh"
 _DAG_SECONDS = 60.0
@@ -37,10 +40,12 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
 
     :param console: where to print; the process's standard output when ``None``.
     :returns: 0 when every night succeeded, 1 otherwise.
-    :raises TerminalError: when the options, or the file that they name, are wrong; nothing was started then.
+    :raises TerminalError: when the options, or the file that they name, are wrong, or something is not installed;
+        nothing was started then.
     """
     console = console or _console()
     own_file = None if options.input is None else check_own_file(options)
+    check_machine()
     dags = dags_folder()
     home = Home(options.home) if own_file is None else Home(options.home).for_own_files()
     with home.in_use(clean=own_file is None and not options.ui):
@@ -59,6 +64,17 @@ def _console() -> Console:
     """Return the process's standard output, also while something redirects ``sys.stdout``."""
     plain = Console(file=sys.__stdout__, highlight=False)
     return plain if plain.is_terminal else Console(file=sys.__stdout__, highlight=False, width=_WIDTH_OF_FILES)
+
+
+def check_machine() -> None:
+    """Look for what the nights need beyond Python, before anybody waits for it.
+
+    :raises MissingPackageError: when Java, Spark or the S3 server is missing.
+    """
+    find_java_home()
+    find_spark_home()
+    if find_spec("moto") is None:
+        raise MissingPackageError("the demo's S3 server is not installed: run pip install 'airflow-dataflow[demo]'")
 
 
 def dags_folder() -> Path:

@@ -19,7 +19,7 @@ import httpx
 
 from airflow_dataflow.demo.api import AirflowApi
 from airflow_dataflow.demo.home import Home
-from airflow_dataflow.demo.processes import Service, reserve_port
+from airflow_dataflow.demo.processes import Service, check_port, reserve_port
 from airflow_dataflow.errors import JobFailedError
 from airflow_dataflow.storage.tier import TIER_CLASSES
 
@@ -46,11 +46,12 @@ class Services:
     :param dags: folder of DAG files.
     :param settings: environment variables that win over the demo's own, e.g. more connections for a test.
     :param port: port of the web UI, any free one when 0.
+    :raises InvalidInputError: when another server has the port.
     """
 
     def __init__(self, home: Home, dags: Path, *, settings: Mapping[str, str] | None = None, port: int = 0) -> None:
         self.home = home
-        self.url = f"http://127.0.0.1:{port or reserve_port()}"
+        self.url = f"http://127.0.0.1:{check_port(port) if port else reserve_port()}"
         s3_port = reserve_port()
         self.s3_url = f"http://127.0.0.1:{s3_port}"
         self.environment = _inherited() | _airflow(home, dags, self.url) | _connections(home, self.s3_url)
