@@ -102,12 +102,21 @@ def test_a_demo_that_is_told_to_end_while_it_starts_leaves_no_process_behind(hom
 @contextmanager
 def _started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [DATAFLOW, "demo", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [DATAFLOW, "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - it makes one system call
     ) as process:
         try:
             yield process
         finally:
             process.terminate()
+
+
+def _hear_ctrl_c() -> None:
+    """Undo what a shell does to the jobs that it starts in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _read_until(process: subprocess.Popen[str], start: str) -> str:
