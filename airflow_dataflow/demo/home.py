@@ -38,6 +38,7 @@ class Home:
         self.landing = self.folder / "landing"
         self.tiers = self.folder / "tiers"
         self.objects = self.folder / "s3"
+        self.port_file = self.folder / "port"
         self.catalog_url = f"sqlite:///{self.folder / 'catalog.db'}"
         self.lock_descriptor: int | None = None
         """Open while the home is in use; inherited by every service, so that an orphan keeps the home locked."""

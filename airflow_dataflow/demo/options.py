@@ -28,7 +28,7 @@ class DemoOptions:
     ui: bool = False
     """Leave Airflow running until Ctrl-C; without ``input`` no night is run."""
     port: int = 0
-    """Port of the web UI; 0 takes any free one."""
+    """Port of the web UI; 0 takes the one that the home had before, or any free one."""
 
     def __post_init__(self) -> None:
         if self.input is not None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ import httpx
 from airflow_dataflow.demo.api import AirflowApi
 from airflow_dataflow.demo.home import Home
 from airflow_dataflow.demo.processes import Service, check_port, reserve_port
-from airflow_dataflow.errors import JobFailedError
+from airflow_dataflow.errors import InvalidInputError, JobFailedError
 from airflow_dataflow.storage.tier import TIER_CLASSES
 
 log = logging.getLogger(__name__)
@@ -45,13 +45,13 @@ class Services:
     :param home: a home in use; databases, logs and tiers lie there.
     :param dags: folder of DAG files.
     :param settings: environment variables that win over the demo's own, e.g. more connections for a test.
-    :param port: port of the web UI, any free one when 0.
+    :param port: port of the web UI; when 0 the one that the home had before, or any free one.
     :raises InvalidInputError: when another server has the port.
     """
 
     def __init__(self, home: Home, dags: Path, *, settings: Mapping[str, str] | None = None, port: int = 0) -> None:
         self.home = home
-        self.url = f"http://127.0.0.1:{check_port(port) if port else reserve_port()}"
+        self.url = f"http://127.0.0.1:{_web_port(home, port)}"
         s3_port = reserve_port()
         self.s3_url = f"http://127.0.0.1:{s3_port}"
         self.environment = _inherited() | _airflow(home, dags, self.url) | _connections(home, self.s3_url)
@@ -177,6 +177,16 @@ class Services:
                     f"{service.name} is not healthy after {_STARTUP_SECONDS:.0f} seconds; {service.tail()}"
                 )
             time.sleep(_POLL_SECONDS)
+
+
+def _web_port(home: Home, wanted: int) -> int:
+    """Return the port of the web UI; a home keeps its own, since links in what it has recorded hold it."""
+    if not wanted and home.port_file.exists():
+        with suppress(InvalidInputError):
+            return check_port(int(home.port_file.read_text()))
+    port = check_port(wanted) if wanted else reserve_port()
+    home.port_file.write_text(str(port))
+    return port
 
 
 def _inherited() -> dict[str, str]:

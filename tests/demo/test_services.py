@@ -75,6 +75,16 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(home: Home, tmp_
     assert Services(home, tmp_path, port=port).url == f"http://127.0.0.1:{port}"
 
 
+def test_a_home_keeps_its_port_while_that_is_free(home: Home, tmp_path: Path) -> None:
+    first = Services(home, tmp_path).url
+    assert Services(home, tmp_path).url == first
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", int(first.rpartition(":")[2])))
+        other.listen()
+        assert Services(home, tmp_path).url != first
+
+
 def test_a_service_that_cannot_start_is_reported_with_the_end_of_its_own_log(home: Home, tmp_path: Path) -> None:
     broken = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite:////nowhere/at/all.db"}
     services = Services(home, tmp_path, settings=broken)
