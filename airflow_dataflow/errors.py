@@ -12,6 +12,7 @@
     │   ├── StorageFullError     the target has no space or quota left               (OSError)
     │   ├── AccessDeniedError    a store does not let us in, or not do that          (PermissionError)
     │   ├── GateFailedError      a metric is under its bound
+    │   ├── UnsupportedError     a store or database cannot do that                  (NotImplementedError)
     │   └── MissingPackageError  an optional package is not installed                (ImportError)
     └── TransientError           a retry may succeed: leave it to Airflow's retries
         ├── TransferError        bytes arrived changed, or a connection broke        (OSError)
@@ -70,6 +71,10 @@ class AccessDeniedError(TerminalError, PermissionError):
 
 class GateFailedError(TerminalError):
     """A metric is under its bound, or worse than the last published version."""
+
+
+class UnsupportedError(TerminalError, NotImplementedError):
+    """A store or database has no such ability, whoever asks."""
 
 
 class MissingPackageError(TerminalError, ImportError):

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from airflow_dataflow.errors import (
@@ -23,6 +22,7 @@ from airflow_dataflow.errors import (
     TransientError,
 )
 from airflow_dataflow.ingest.text import Readable
+from airflow_dataflow.storage.backends import open_url, stamp_of
 from airflow_dataflow.storage.digest import digest_of
 from airflow_dataflow.storage.directory import Directory
 
@@ -63,11 +63,10 @@ class Landing:
     def __init__(self, source: str, suffixes: set[str], storage_options: Mapping[str, Any] | None = None) -> None:
         self.source = source
         self.suffixes = suffixes
-        url = source if "://" in source else Path(source).absolute().as_posix()
-        self.fs, root = fsspec.url_to_fs(url, **(storage_options or {}))
+        self.fs, root = open_url(source, storage_options)
         self.fs.invalidate_cache()
         self.ignored: list[str] = []
-        self.files = self._list(cast(str, root))
+        self.files = self._list(root)
 
     @property
     def _is_local(self) -> bool:
@@ -135,7 +134,7 @@ class Landing:
 
     @staticmethod
     def _describe(name: str, info: Mapping[str, Any]) -> LandingFile:
-        return LandingFile(name=name, location=info["name"], bytes=int(info["size"]), stamp=_stamp(info))
+        return LandingFile(name=name, location=info["name"], bytes=int(info["size"]), stamp=stamp_of(info))
 
     def fetch(self, file: LandingFile, scratch: Path) -> LocalFile:
         """Make the bytes of a file available on this machine.
@@ -239,10 +238,3 @@ class _Decompressed:
             ) from error
         self._file.bytes_read = self._raw.tell()
         return data
-
-
-def _stamp(info: Mapping[str, Any]) -> str | None:
-    for key in ("ETag", "etag", "mtime", "modified", "LastModified", "last_modified"):
-        if info.get(key) is not None:
-            return f"{key}:{info[key]}"
-    return None

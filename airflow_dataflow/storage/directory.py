@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 import uuid
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_dataflow.errors import InvalidInputError, MissingPackageError, NotFoundError
-from airflow_dataflow.storage.backends import Backend, backend_of, errors_explained
+from airflow_dataflow.errors import InvalidInputError, NotFoundError
+from airflow_dataflow.storage.backends import Backend, backend_of, errors_explained, open_url
 from airflow_dataflow.storage.backends.local import is_partial
 from airflow_dataflow.storage.digest import Digest, digest_of
 
@@ -103,20 +102,7 @@ class Directory:
         :raises InvalidInputError: when no file system has that scheme.
         :raises MissingPackageError: when its package is not installed.
         """
-        import fsspec
-
-        scheme, separator, _ = url.partition("://")
-        if not separator:
-            return cls(fsspec.filesystem("file"), os.path.abspath(url))  # noqa: PTH100 - Path keeps ".." as it is
-        # A listing that is remembered hides what other processes write; local file systems remember none.
-        options: dict[str, Any] = {} if scheme in ("file", "local") else {"use_listings_cache": False}
-        try:
-            fs, root = fsspec.url_to_fs(url, **(options | (storage_options or {})))
-        except ImportError as error:
-            raise MissingPackageError(f"{scheme}:// needs a package that is not installed: {error}") from error
-        except ValueError as error:
-            raise InvalidInputError(f"{url!r} names no place: {error}") from error
-        return cls(fs, root)
+        return cls(*open_url(url, storage_options))
 
     @cached_property
     def backend(self) -> Backend:

@@ -1,25 +1,48 @@
 """File systems: one file each, named after fsspec's protocol; the folder is the registry.
 
 fsspec carries the bytes. A backend adds what fsspec lacks: a file that appears whole or not at all, a copy that never
-leaves the store, the sole right to write a folder, the free space, and errors that say what to do. :class:`Backend`
-does all that for any fsspec file system that can defer its commit; a file in this folder does better for one protocol.
+leaves the store, the sole right to write a folder, the free space, storage classes, what an archive needs before it can
+be read, and errors that say what to do. :class:`Backend` does all that for any fsspec file system that can defer its
+commit; a file in this folder does better for one protocol. Such a file has ``BACKEND``, a subclass, and may have
+``FILE_SYSTEM``, the fsspec class to use in place of the one that fsspec knows for the protocol. Other packages add
+backends through the entry-point group ``airflow_dataflow.backends``; an entry names the protocol and loads such a
+module.
 """
 
 from __future__ import annotations
 
 import errno
 import importlib
+import os
 import pkgutil
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
-from airflow_dataflow.errors import AccessDeniedError, DataflowError, StorageFullError, is_out_of_space
+from airflow_dataflow.errors import (
+    AccessDeniedError,
+    DataflowError,
+    InvalidInputError,
+    MissingPackageError,
+    StorageFullError,
+    UnsupportedError,
+    did_you_mean,
+    is_out_of_space,
+)
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+
+GROUP = "airflow_dataflow.backends"
+"""Entry-point group through which other packages add backends."""
+
+ArchiveState = Literal["readable", "restoring", "archived"]
+"""Whether a file can be read now, after a restore that is under way, or after one that somebody has to ask for."""
 
 
 class Backend:
@@ -27,6 +50,9 @@ class Backend:
 
     :param fs: the file system; its credentials are its own affair.
     """
+
+    storage_classes: tuple[str, ...] = ()
+    """Names of the storage classes or policies that a file can have here, by the store's own names; none if empty."""
 
     def __init__(self, fs: AbstractFileSystem) -> None:
         self.fs = fs
@@ -93,6 +119,59 @@ class Backend:
         """Return the free space where ``path`` lies, ``None`` where nobody can know."""
         return None
 
+    def capacity_bytes(self, path: str) -> int | None:  # noqa: ARG002 - subclasses look
+        """Return the size of the file system or quota that ``path`` lies in, ``None`` where there is no limit."""
+        return None
+
+    def stamp(self, path: str) -> str | None:
+        """Return what differs after every change of a file's content, without reading it; ``None`` if nothing does.
+
+        An ETag, a checksum that the store keeps, or time of change and size.
+
+        :raises FileNotFoundError: when it is not there.
+        """
+        return stamp_of(self.fs.info(path))
+
+    def storage_class(self, path: str) -> str | None:
+        """Return the storage class or policy of a file or folder, ``None`` where there is no such thing."""
+        del path
+        return None
+
+    def set_storage_class(self, path: str, name: str) -> int:
+        """Give a file, or all that lies below a folder, a storage class or policy, and move the bytes accordingly.
+
+        Doing it again changes nothing.
+
+        :param name: one of :attr:`storage_classes`.
+        :returns: number of files that got another class.
+        :raises UnsupportedError: when the store has no storage classes.
+        :raises InvalidInputError: when it has no such class.
+        """
+        self._check_storage_class(name)
+        raise UnsupportedError(f"{self.fs.unstrip_protocol(path)} has no storage classes to set, such as {name!r}")
+
+    def _check_storage_class(self, name: str) -> None:
+        if self.storage_classes and name not in self.storage_classes:
+            raise InvalidInputError(f"no storage class named {name!r}{did_you_mean(name, self.storage_classes)}")
+
+    def archive_state(self, path: str) -> ArchiveState:
+        """Tell whether a file can be read now.
+
+        :raises FileNotFoundError: when it is not there.
+        """
+        self.fs.info(path)
+        return "readable"
+
+    def restore(self, path: str, *, days: int, speed: str) -> None:
+        """Ask the store to make an archived file readable; doing it again, or for a readable file, changes nothing.
+
+        :param days: how long the readable copy is wanted.
+        :param speed: the store's own name of how fast, e.g. ``Bulk``, ``Standard`` or ``Expedited``.
+        :raises FileNotFoundError: when it is not there.
+        """
+        self.fs.info(path)
+        del days, speed
+
     def remove_unfinished(self, root: str, before: datetime) -> list[str]:  # noqa: ARG002 - subclasses look
         """Remove what killed writers left below ``root`` and no listing shows, untouched since ``before``.
 
@@ -132,12 +211,57 @@ def errors_explained(what: str, backend: Backend, path: str) -> Iterator[None]:
         raise explained from error
 
 
+def stamp_of(info: Mapping[str, Any]) -> str | None:
+    """Return what differs after a change of the file that fsspec describes by ``info``, ``None`` if nothing does."""
+    for key in ("ETag", "etag", "mtime", "modified", "LastModified", "last_modified"):
+        if info.get(key) is not None:
+            return f"{key}:{info[key]}"
+    return None
+
+
+def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[AbstractFileSystem, str]:
+    """Return the file system that a URL or local path names, and the path there.
+
+    :param url: e.g. ``file:///data``, ``s3://bucket/prefix`` or ``/data``.
+    :param storage_options: what the file system of that scheme takes; never logged.
+    :raises InvalidInputError: when no file system has that scheme.
+    :raises MissingPackageError: when its package is not installed.
+    """
+    import fsspec
+
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        return fsspec.filesystem("file"), os.path.abspath(url)  # noqa: PTH100 - Path keeps ".." as it is
+    # A listing that is remembered hides what other processes write; local file systems remember none.
+    options: dict[str, Any] = {} if scheme in ("file", "local") else {"use_listings_cache": False}
+    options |= storage_options or {}
+    try:
+        kind = getattr(_module((scheme,)), "FILE_SYSTEM", None)
+        if kind is None:
+            fs, root = fsspec.url_to_fs(url, **options)
+            return fs, cast(str, root)
+        return kind(**(kind._get_kwargs_from_urls(url) | options)), kind._strip_protocol(url)  # noqa: SLF001 - as fsspec
+    except ImportError as error:
+        raise MissingPackageError(f"{scheme}:// needs a package that is not installed: {error}") from error
+    except DataflowError:
+        raise
+    except ValueError as error:
+        raise InvalidInputError(f"{url!r} names no place: {error}") from error
+
+
 def backend_of(fs: AbstractFileSystem) -> Backend:
-    """Return the backend for ``fs``: the file of this folder that is named after one of its protocols."""
+    """Return the backend for ``fs``: the module that is named after one of its protocols, or the general one."""
     protocols = (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
-    known = {module.name for module in pkgutil.iter_modules(__path__)}
+    module = _module(protocols)
+    return Backend(fs) if module is None else cast(Backend, module.BACKEND(fs))
+
+
+def _module(protocols: tuple[str, ...]) -> ModuleType | None:
+    builtin = {module.name for module in pkgutil.iter_modules(__path__)}
+    others = {entry.name: entry for entry in entry_points(group=GROUP)}
     for protocol in protocols:
-        if protocol in known:
-            module = importlib.import_module(f"{__name__}.{protocol}")
-            return cast(Backend, module.BACKEND(fs))
-    return Backend(fs)
+        if protocol in builtin:
+            return importlib.import_module(f"{__name__}.{protocol}")
+        if protocol in others:
+            return cast(ModuleType, others[protocol].load())
+    return None
