@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from airflow.serialization.definitions.dag import SerializedDAG
     from pyspark.sql import SparkSession
 
+pytest_plugins = ["tests.services.sql"]
+
 _HOME = pytest.StashKey[Path]()
 
 
