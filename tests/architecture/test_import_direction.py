@@ -28,6 +28,7 @@ MAY_IMPORT["triggers"] = MAY_IMPORT["hooks"] | {"hooks", "assets"}
 MAY_IMPORT["operators"] = MAY_IMPORT["triggers"] | {"triggers"}
 MAY_IMPORT["sensors"] = MAY_IMPORT["operators"] | {"operators"}
 MAY_IMPORT["web"] = MAY_IMPORT["hooks"] | {"hooks", "assets"}
+MAY_IMPORT["testing"] = {"errors", "datasets", "storage"}
 MAY_IMPORT["demo"] = {*LIBRARY}
 MAY_IMPORT["cli"] = {*LIBRARY, "demo", "hooks"}
 SPARK_ONLY = {"pyspark", "torch"}
