@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -47,9 +48,10 @@ def test_an_unknown_scheme_is_named() -> None:
         Directory.from_url("zzz://bucket/x")
 
 
-def test_a_scheme_whose_package_is_missing_is_named() -> None:
-    with pytest.raises(MissingPackageError, match="gs:// needs a package that is not installed"):
-        Directory.from_url("gs://bucket/x")
+def test_a_scheme_whose_package_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adlfs", None)
+    with pytest.raises(MissingPackageError, match="abfs:// needs a package that is not installed"):
+        Directory.from_url("abfs://bucket/x")
 
 
 @pytest.mark.parametrize("target", ["../outside", "/etc", "..", "inside/../../outside"])

@@ -84,15 +84,6 @@ def test_every_copy_above_the_coldest_tier_is_given_up(store: Store) -> None:
     assert _tiers(store, old.reference) == ["cold"]
 
 
-def test_tiers_of_one_file_system_share_the_bytes_of_a_move(store: Store, tmp_path: Path) -> None:
-    old = make_version(store, FIRST)
-    path = f"{DATASET}/{old.version}/data/0.bin"
-    before = (tmp_path / "hot" / path).stat().st_ino
-    make_version(store, SECOND)
-    rebalance(store)
-    assert (tmp_path / "cold" / path).stat().st_ino == before
-
-
 def test_a_version_that_is_damaged_is_neither_moved_nor_deleted(store: Store, tmp_path: Path) -> None:
     old = make_version(store, FIRST)
     make_version(store, SECOND)

@@ -1,4 +1,4 @@
-"""Local file systems: a rename publishes, a hard link copies, a lock ends with its process."""
+"""Local file systems: a rename publishes, a copy shares its blocks where it can, a lock ends with its process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from airflow_dataflow.errors import BusyError, DataflowError
+from airflow_dataflow.errors import BusyError, DataflowError, is_out_of_space
 from airflow_dataflow.storage.backends import Backend
 
 _PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")
 _LOCK_SUFFIX = ".dataflow-lock"
+_FICLONE = 0x40049409
+"""Number of the request to the kernel that makes one file share the blocks of another."""
+_RANGE_BYTES = 1 << 30
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
 
 
@@ -41,22 +44,35 @@ class LocalBackend(Backend):
         _sync_folder(target.parent)
 
     def copy(self, source: str, target: str) -> None:
-        """Share the bytes by a hard link, or copy them where the two lie on different file systems.
-
-        Files of a version never change, so a shared one is as good as its own.
-        """
+        """Share the bytes, or have the kernel copy them where nothing can be shared, as between two disks."""
+        if self.share(source, target):
+            return
         with _beside(Path(target)) as partial:
-            try:
-                os.link(source, partial)
-            except FileNotFoundError:
-                raise
-            except OSError:
-                with Path(source).open("rb") as reader, partial.open("wb") as writer:
-                    shutil.copyfileobj(reader, writer, 1 << 20)
-                    writer.flush()
-                    os.fsync(writer.fileno())
+            _copy_bytes(Path(source), partial)
             partial.replace(target)
         _sync_folder(Path(target).parent)
+
+    def share(self, source: str, target: str) -> bool:
+        """Share the blocks by a reflink (XFS, Btrfs), or else the whole file by a hard link (ext4).
+
+        A reflink is a file of its own: who rewrites or damages one does not touch the other. A hard link is the same
+        file under two names. It is good enough where there are no reflinks, since files of a version are replaced by a
+        rename and never rewritten, and it costs neither time nor space; a store whose tiers have to survive each other
+        has them on different disks anyway.
+        """
+        with _beside(Path(target)) as partial:
+            if not (_reflink(Path(source), partial) or _hard_link(Path(source), partial)):
+                return False
+            partial.replace(target)
+        _sync_folder(Path(target).parent)
+        return True
+
+    def is_untouched(self, path: str, since: str) -> bool:
+        """Compare the times that the kernel keeps: nobody sets the time of an inode's last change to their liking."""
+        try:
+            return Path(path).stat().st_ctime_ns < Path(since).stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
 
     @contextmanager
     def lock(self, path: str) -> Iterator[bool]:
@@ -79,10 +95,16 @@ class LocalBackend(Backend):
 
     def free_bytes(self, path: str) -> int | None:
         """Return the bytes that an unprivileged writer may still use."""
-        existing = Path(path)
-        while not existing.exists():
-            existing = existing.parent
-        return shutil.disk_usage(existing).free
+        return shutil.disk_usage(_existing(path)).free
+
+    def capacity_bytes(self, path: str) -> int | None:
+        """Return the size of the file system; XFS and ext4 report the limit of a folder that has a project quota."""
+        return shutil.disk_usage(_existing(path)).total
+
+    def stamp(self, path: str) -> str:
+        """Return time of change, size and number of the file: a rename brings another file, a rewrite another time."""
+        status = Path(path).stat()
+        return f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
 
     def explain(self, error: Exception, what: str, path: str) -> DataflowError | None:
         """Explain errors about this file, its folders and what is in it; others have only passed through a block."""
@@ -129,6 +151,52 @@ def _beside(target: Path) -> Iterator[Path]:
         yield partial
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _reflink(source: Path, target: Path) -> bool:
+    with source.open("rb") as reader:
+        try:
+            with target.open("xb") as writer:
+                fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+                os.fsync(writer.fileno())
+        except OSError as error:
+            if is_out_of_space(error):
+                raise
+            target.unlink(missing_ok=True)
+            return False
+    return True
+
+
+def _hard_link(source: Path, target: Path) -> bool:
+    try:
+        target.hardlink_to(source)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        # Another disk, a file system without links, or a file with as many as it may have.
+        return False
+    return True
+
+
+def _copy_bytes(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("wb") as writer:
+        try:
+            while os.copy_file_range(reader.fileno(), writer.fileno(), _RANGE_BYTES):
+                pass
+        except OSError as error:
+            if is_out_of_space(error):
+                raise
+        # Some kernels refuse some pairs of file systems, and some file systems stop early: the rest goes through us.
+        shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _existing(path: str) -> Path:
+    existing = Path(path)
+    while not existing.exists():
+        existing = existing.parent
+    return existing
 
 
 def _rename_to_new(partial: Path, target: Path) -> None:
