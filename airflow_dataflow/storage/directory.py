@@ -88,26 +88,34 @@ class Directory:
 
     :param fs: the file system.
     :param root: the folder's path as the file system knows it.
+    :param storage_class: class that new files get, e.g. ``STANDARD_IA``; the store's own choice when ``None``.
     """
 
-    def __init__(self, fs: AbstractFileSystem, root: str) -> None:
+    def __init__(self, fs: AbstractFileSystem, root: str, *, storage_class: str | None = None) -> None:
         self.fs = fs
         self.root = root.rstrip("/") or "/"
+        self.storage_class = storage_class
 
     @classmethod
-    def from_url(cls, url: str, storage_options: dict[str, Any] | None = None) -> Directory:
+    def from_url(
+        cls, url: str, storage_options: dict[str, Any] | None = None, *, storage_class: str | None = None
+    ) -> Directory:
         """Open the folder at ``url`` (``file:///…``, ``s3://bucket/…``) or at a local path.
 
         :param storage_options: what fsspec's file system of that scheme takes; never logged.
+        :param storage_class: class that new files get; the store's own choice when ``None``.
         :raises InvalidInputError: when no file system has that scheme.
         :raises MissingPackageError: when its package is not installed.
         """
-        return cls(*open_url(url, storage_options))
+        return cls(*open_url(url, storage_options), storage_class=storage_class)
 
     @cached_property
     def backend(self) -> Backend:
         """What the file system can do beyond fsspec."""
-        return backend_of(self.fs)
+        backend = backend_of(self.fs)
+        if self.storage_class is not None:
+            backend.write_as(self.storage_class)
+        return backend
 
     @property
     def url(self) -> str:
@@ -134,12 +142,12 @@ class Directory:
 
     def child(self, relative: str) -> Directory:
         """Return the folder ``relative`` below this one."""
-        return Directory(self.fs, self.path(relative))
+        return Directory(self.fs, self.path(relative), storage_class=self.storage_class)
 
     def parent(self) -> tuple[Directory, str]:
         """Return the folder that this one lies in, and its name there."""
         above, _, name = self.root.rpartition("/")
-        return Directory(self.fs, above or "/"), name
+        return Directory(self.fs, above or "/", storage_class=self.storage_class), name
 
     def exists(self, relative: str) -> bool:
         """Tell whether the file ``relative`` is there; an error other than its absence is raised."""
@@ -157,7 +165,8 @@ class Directory:
     def files(self) -> dict[str, int]:
         """Return every file below the folder, path to size in bytes, in the order of paths; empty when it is absent.
 
-        Files that are being written at the moment are left out.
+        Files that are being written at the moment are left out, and so are the empty keys that end in ``/``, by which
+        the consoles of object stores make folders.
         """
         self.fs.invalidate_cache()
         try:
@@ -167,7 +176,11 @@ class Directory:
             return {}
         prefix = self.root.rstrip("/") + "/"
         sizes = {path[len(prefix) :]: int(info["size"]) for path, info in found.items() if path.startswith(prefix)}
-        return {path: sizes[path] for path in sorted(sizes) if not is_partial(posixpath.basename(path))}
+        return {
+            path: sizes[path]
+            for path in sorted(sizes)
+            if not path.endswith("/") and not is_partial(posixpath.basename(path))
+        }
 
     def read(self, relative: str) -> bytes:
         """Return the content of a small file.
@@ -234,8 +247,21 @@ class Directory:
     def copy(self, relative: str, target: Directory, target_relative: str) -> None:
         """Copy a file into another folder of the same file system, without moving its bytes through this process."""
         goal = target.path(target_relative)
+        with errors_explained(target_relative, target.backend, goal):
+            target.backend.copy(self.path(relative), goal)
+
+    def share(self, relative: str, target: Directory, target_relative: str) -> bool:
+        """Make a file in another folder of the same file system out of the stored bytes of one in this folder.
+
+        :returns: whether that was possible; ``False`` leaves everything as it was.
+        """
+        goal = target.path(target_relative)
         with errors_explained(target_relative, self.backend, goal):
-            self.backend.copy(self.path(relative), goal)
+            return self.backend.share(self.path(relative), goal)
+
+    def is_untouched(self, relative: str, *, since: str) -> bool:
+        """Tell whether a file has surely not changed since another in this folder was written."""
+        return self.backend.is_untouched(self.path(relative), self.path(since))
 
     def remove(self, relative: str) -> None:
         """Remove a file; one that is not there is no error."""
@@ -283,9 +309,12 @@ class Directory:
         self.fs.invalidate_cache()
         newest = datetime.min.replace(tzinfo=UTC)
         with errors_explained("the list of files", self.backend, self.root), suppress(FileNotFoundError):
-            entries = list(self.fs.find(self.root, withdirs=self.is_local))
-            for path in [*entries, self.root] if self.is_local else entries:
+            found = self.fs.find(self.root, withdirs=self.is_local, detail=True)
+            if self.is_local:
+                found[self.root] = {}
+            for path, info in found.items():
                 with suppress(FileNotFoundError):
-                    changed = self.fs.modified(path)
+                    # Object stores tell it in the listing; asking for each object takes a request each.
+                    changed = info.get("LastModified") or self.fs.modified(path)
                     newest = max(newest, changed if changed.tzinfo else changed.replace(tzinfo=UTC))
         return newest

@@ -57,6 +57,17 @@ class Backend:
     def __init__(self, fs: AbstractFileSystem) -> None:
         self.fs = fs
 
+    def write_as(self, storage_class: str) -> None:
+        """Give all files that are written through this backend a storage class from the start.
+
+        :raises UnsupportedError: when the store has no storage classes for single new files.
+        :raises InvalidInputError: when it has no such class, or one in which files cannot be verified.
+        """
+        raise UnsupportedError(
+            f"{self.fs.unstrip_protocol('')} gives new files no storage class of their own, such as {storage_class!r}: "
+            "set that of their folder by SetStoragePolicyOperator"
+        )
+
     @contextmanager
     def create(self, path: str, *, exclusive: bool = False, expected_bytes: int = 0) -> Iterator[BinaryIO]:
         """Open ``path`` for writing; it appears, or replaces what was there, when the block ends without an error.
@@ -94,6 +105,18 @@ class Backend:
         """Copy a file inside this file system, on the server's side where it can."""
         self.make_folder(posixpath.dirname(target))
         self.fs.cp_file(source, target)
+
+    def share(self, source: str, target: str) -> bool:  # noqa: ARG002 - subclasses look
+        """Make a file out of the stored bytes of another, so that no byte is copied that could be damaged on the way.
+
+        :returns: whether that was possible; ``False`` leaves everything as it was.
+        :raises FileNotFoundError: when ``source`` is not there.
+        """
+        return False
+
+    def is_untouched(self, path: str, since: str) -> bool:  # noqa: ARG002 - subclasses look
+        """Tell whether a file has surely not changed since the file ``since`` was written; ``False`` if in doubt."""
+        return False
 
     def remove_all(self, path: str) -> None:
         """Remove a folder and all that is in it.
