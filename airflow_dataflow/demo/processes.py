@@ -24,13 +24,15 @@ class Service:
     """A long-running process in a session of its own, so that all its descendants can be found and stopped.
 
     :param name: what it is called in messages and the name of its log.
-    :param command: arguments for this Python, e.g. ``["-m", "airflow", "scheduler"]``.
+    :param command: arguments for the program, e.g. ``["-m", "airflow", "scheduler"]``.
     :param log: file that its output is added to.
+    :param program: path of what runs; this Python when ``None``.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], log: Path, *, program: Path | None = None) -> None:
         self.name = name
         self.command = command
+        self.program = str(program or sys.executable)
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -42,7 +44,7 @@ class Service:
         """
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _LEASH, sys.executable, *self.command],
+                [sys.executable, "-c", _LEASH, self.program, *self.command],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -85,9 +87,15 @@ class Service:
 
         :raises JobFailedError: when it still runs after so many seconds.
         """
-        if not _wait_until(lambda: self.exit_code is not None, seconds):
+        if not wait_until(lambda: self.exit_code is not None, seconds):
             raise JobFailedError(f"{self.name} still runs after {seconds:.0f} seconds; {self.tail()}")
         return cast(int, self.exit_code)
+
+    def kill(self) -> None:
+        """End it and everything in its session by force, as a machine that fails does."""
+        if self._process is not None:
+            signal_session(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """End it and everything in its session: politely, then its children politely, then by force."""
@@ -95,11 +103,10 @@ class Service:
             return
         process = self._process
         process.terminate()
-        if not _wait_until(lambda: process.poll() is not None, grace_seconds):
+        if not wait_until(lambda: process.poll() is not None, grace_seconds):
             signal_session(process.pid, signal.SIGTERM)
-            _wait_until(lambda: not session_members(process.pid), grace_seconds / 2)
-        signal_session(process.pid, signal.SIGKILL)
-        process.wait()
+            wait_until(lambda: not session_members(process.pid), grace_seconds / 2)
+        self.kill()
 
 
 def session_members(session: int) -> list[int]:
@@ -129,7 +136,8 @@ def signal_session(session: int, number: signal.Signals) -> None:
             continue
 
 
-def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Tell whether a condition came true within so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
