@@ -11,6 +11,7 @@
     │   ├── CorruptDataError     bytes that are no valid file, or fail their digest  (ValueError)
     │   ├── StorageFullError     the target has no space or quota left               (OSError)
     │   ├── AccessDeniedError    a store does not let us in, or not do that          (PermissionError)
+    │   ├── ArchivedError        a file lies in an archive, and has to be restored first        (OSError)
     │   ├── GateFailedError      a metric is under its bound
     │   ├── UnsupportedError     a store or database cannot do that                  (NotImplementedError)
     │   └── MissingPackageError  an optional package is not installed                (ImportError)
@@ -67,6 +68,10 @@ class StorageFullError(TerminalError, OSError):
 
 class AccessDeniedError(TerminalError, PermissionError):
     """A store does not let us in, or does not let us do that."""
+
+
+class ArchivedError(TerminalError, OSError):
+    """A file lies in an archive, and has to be restored before it can be read."""
 
 
 class GateFailedError(TerminalError):

@@ -1,63 +1,274 @@
-"""S3 and what speaks its protocol: an upload is visible when it is complete, conditional puts keep the first."""
+"""S3 and what speaks its protocol: an upload is visible when it is complete, conditional puts keep the first.
+
+Servers differ in what they honour. Two things are made to hold on all of them: a file that must not replace another
+(see :meth:`S3Backend.create`), and a copy whose source must not change meanwhile (see :meth:`S3Backend.copy`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
-from airflow_dataflow.errors import (
-    AccessDeniedError,
-    DataflowError,
-    InvalidInputError,
-    NotFoundError,
-    TransferError,
-)
-from airflow_dataflow.storage.backends import Backend
+from s3fs import S3File
+
+from airflow_dataflow.datasets.manifest import MANIFEST_NAME
+from airflow_dataflow.errors import DataflowError, InvalidInputError, TransferError, did_you_mean
+from airflow_dataflow.storage.backends import ArchiveState, Backend
+from airflow_dataflow.storage.backends._s3_errors import diagnosis, explanation
+
+RESTORE_SPEEDS = ("Bulk", "Standard", "Expedited")
+"""How fast Amazon restores from an archive, cheapest first."""
 
 _PART_BYTES = 8 << 20
+_PARTS_OF_ONE_SIZE = 1000
+_PART_GROWTH = 1.5
 _MOST_PARTS = 10_000
 _KEYS_AT_ONCE = 1000
-_DENIED = frozenset({"AccessDenied", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "NoCredentials"})
-_BUSY = frozenset(
-    {
-        "Connection",
-        "ConditionalRequestConflict",
-        "IncompleteBody",
-        "InternalError",
-        "OperationAborted",
-        "RequestTimeout",
-        "SlowDown",
-        "Throttling",
-        "TooManyRequests",
-    }
-)
-_OTHER_403_AND_5XX = frozenset({"InvalidObjectState", "NotImplemented", "501"})
+_REQUESTS_AT_ONCE = 8
+_ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
+_HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata")
+_ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled")
+
+
+class _Upload(S3File):  # type: ignore[misc]
+    """A file in the making, whose parts grow with it, so that their number never runs out."""
+
+    blocksize: int
+
+    def _upload_chunk(self, final: bool = False) -> bool:  # noqa: FBT001, FBT002 - fsspec's signature
+        goes_on = bool(super()._upload_chunk(final))
+        if self.parts and len(self.parts) % _PARTS_OF_ONE_SIZE == 0:
+            self.blocksize = int(self.blocksize * _PART_GROWTH)
+        return goes_on
 
 
 class S3Backend(Backend):
     """Buckets behind s3fs. There are no locks: concurrent writers of one version write the same bytes."""
 
+    storage_classes = (
+        "STANDARD",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "GLACIER_IR",
+        "GLACIER",
+        "DEEP_ARCHIVE",
+    )
+    """Amazon's; other servers may have other names, and are asked."""
+    copy_at_once_bytes = 1 << 30
+    """Largest file that one request copies: the protocol allows 5 GiB, but then few servers answer in time."""
+    copy_part_bytes = 256 << 20
+    """Size of the parts in which larger files are copied."""
+
+    _new_files: Mapping[str, str] = {}
+    """What requests that make a file say of it."""
+
+    # writing ----------------------------------------------------------------------------------
+
+    def write_as(self, storage_class: str) -> None:
+        """Give new files and copies a storage class that can be read at once."""
+        self._check_storage_class(storage_class)
+        if storage_class in _ARCHIVES:
+            raise InvalidInputError(
+                f"files of the class {storage_class!r} cannot be read back to verify them: write them in a class such "
+                "as 'STANDARD_IA', and archive them afterwards by SetStoragePolicyOperator or a rule of the bucket"
+            )
+        self._new_files = {"StorageClass": storage_class}
+
     def _open(self, path: str, *, exclusive: bool, expected_bytes: int) -> Any:
-        block_size = max(_PART_BYTES, -(-expected_bytes // (_MOST_PARTS - 1)))
-        return self.fs.open(path, "xb" if exclusive else "wb", block_size=block_size, autocommit=False)
+        # The file may be larger than expected, and the last part is smaller than the others.
+        size = max(_PART_BYTES, -(-expected_bytes // (_MOST_PARTS - 1)))
+        mode = "xb" if exclusive else "wb"
+        options = {"s3_additional_kwargs": dict(self._new_files), "requester_pays": self.fs.requester_pays}
+        return _Upload(self.fs, path, mode, size, autocommit=False, **options)
 
     def _publish(self, file: Any, path: str, *, exclusive: bool) -> None:
         try:
             if file.offset is None:
                 # Nothing was sent yet: one request instead of the three that a multipart upload takes.
-                self.fs.pipe_file(path, file.buffer.getvalue(), mode="create" if exclusive else "overwrite")
+                mode = "create" if exclusive else "overwrite"
+                self.fs.pipe_file(path, file.buffer.getvalue(), mode=mode, **self._new_files)
                 file.closed = True
+            elif exclusive:
+                self._complete_as_first(file, path)
             else:
                 file.close()
                 file.commit()
         except OSError as error:
-            if exclusive and _diagnosis(error)[0] == "PreconditionFailed":
+            if exclusive and diagnosis(error)[0] == "PreconditionFailed":
                 raise FileExistsError(f"{path} exists already") from error
             raise
 
+    def _complete_as_first(self, file: Any, path: str) -> None:
+        """Complete an upload of parts unless the file is there; look before and after on servers that do not.
+
+        Two such uploads that end within one request of each other may then both seem to be the first.
+        """
+        file.close()
+        if self.fs.exists(path):
+            raise FileExistsError(f"{path} exists already")
+        which = {"Bucket": file.bucket, "Key": file.key}
+        parts = {"UploadId": file.mpu["UploadId"], "MultipartUpload": {"Parts": file.parts}}
+        made = self.fs.call_s3("complete_multipart_upload", **which, **parts, IfNoneMatch="*")
+        file.mpu = None
+        if _bare(self.fs.call_s3("head_object", **which)["ETag"]) != _bare(made["ETag"]):
+            raise FileExistsError(f"{path} was replaced by another writer at the same moment")
+
     def make_folder(self, path: str) -> None:
         """Do nothing: there are no folders, and a bucket that is missing is an error rather than a wish."""
+
+    # copying ----------------------------------------------------------------------------------
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy on the server's side, with headers and tags; large files in parts, several at once.
+
+        Parts of two states of a file are never put together: they are asked for by its ETag, and as some servers
+        ignore that, the file's ETag is compared again before the copy becomes visible.
+        """
+        self._copy(source, target, self._new_files)
+
+    def _copy(self, source: str, target: str, options: Mapping[str, str]) -> None:
+        bucket, key = _bucket_and_key(target)
+        origin = dict(zip(("Bucket", "Key"), _bucket_and_key(source), strict=True))
+        found = self.fs.call_s3("head_object", **origin)
+        kept = {name: found[name] for name in _ENCRYPTION if name in found and source == target}
+        if found["ContentLength"] <= self.copy_at_once_bytes:
+            pin = {"CopySource": origin, "CopySourceIfMatch": found["ETag"]}
+            self.fs.call_s3("copy_object", Bucket=bucket, Key=key, **pin, **kept, **options)
+            return
+        kept |= {name: found[name] for name in _HEADERS if name in found}
+        if found.get("TagCount"):
+            tags = self.fs.call_s3("get_object_tagging", **origin)["TagSet"]
+            kept["Tagging"] = urlencode([(tag["Key"], tag["Value"]) for tag in tags])
+        began = self.fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key, **kept, **options)
+        upload = {"Bucket": bucket, "Key": key, "UploadId": began["UploadId"]}
+        try:
+            self._copy_parts(origin, found, upload)
+        except BaseException:
+            # What cannot be aborted now, the sweep finds.
+            with suppress(OSError):
+                self.fs.call_s3("abort_multipart_upload", **upload)
+            raise
+
+    def _copy_parts(self, origin: Mapping[str, str], found: Mapping[str, Any], upload: Mapping[str, str]) -> None:
+        size, etag = found["ContentLength"], found["ETag"]
+        step = max(self.copy_part_bytes, -(-size // _MOST_PARTS))
+
+        def copy_part(start: int) -> dict[str, Any]:
+            number = start // step + 1
+            part = {"PartNumber": number, "CopySourceRange": f"bytes={start}-{min(start + step, size) - 1}"}
+            made = self.fs.call_s3(
+                "upload_part_copy", **upload, **part, CopySource=dict(origin), CopySourceIfMatch=etag
+            )
+            return {"PartNumber": number, "ETag": made["CopyPartResult"]["ETag"]}
+
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="s3-copy") as pool:
+            parts = list(pool.map(copy_part, range(0, size, step)))
+        if _bare(self.fs.call_s3("head_object", **origin)["ETag"]) != _bare(etag):
+            raise TransferError(f"{origin['Bucket']}/{origin['Key']} changed while it was being copied")
+        self.fs.call_s3("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+
+    # storage classes and archives -------------------------------------------------------------
+
+    def storage_class(self, path: str) -> str | None:
+        """Return the storage class of a file, ``None`` for a folder."""
+        info = self.fs.info(path)
+        return None if info["type"] == "directory" else str(info.get("StorageClass") or "STANDARD")
+
+    def set_storage_class(self, path: str, name: str) -> int:
+        """Copy files onto themselves with another storage class; headers, tags and encryption stay as they are.
+
+        Manifests stay out of archives, so that versions can be found and the catalog be rebuilt.
+        """
+        self._check_storage_class(name)
+        todo = [
+            found
+            for found, now in self._classes(path)
+            if now != name and not (name in _ARCHIVES and posixpath.basename(found) == MANIFEST_NAME)
+        ]
+
+        def change(found: str) -> None:
+            try:
+                self._copy(found, found, {"StorageClass": name})
+            except OSError as error:
+                if diagnosis(error)[0] not in ("InvalidStorageClass", "InvalidArgument"):
+                    raise
+                raise self._no_such_class(name) from error
+
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="s3-class") as pool:
+            return len(list(pool.map(change, todo)))
+
+    def _classes(self, path: str) -> list[tuple[str, str]]:
+        """Return the files at and below ``path`` with their storage classes."""
+        bucket, prefix = _split(path)
+        listed = self._listed("list_objects_v2", "Contents", Bucket=bucket, Prefix=prefix)
+        found = [(f"{bucket}/{item['Key']}", item.get("StorageClass") or "STANDARD") for item in listed]
+        if not found:
+            found = [(path, self.storage_class(path) or "STANDARD")]
+        return found
+
+    def _check_storage_class(self, name: str) -> None:
+        if name not in self.storage_classes and ".amazonaws." in str(self.fs.s3.meta.endpoint_url):
+            raise self._no_such_class(name)
+
+    def _no_such_class(self, name: str) -> InvalidInputError:
+        return InvalidInputError(f"no storage class named {name!r} here{did_you_mean(name, self.storage_classes)}")
+
+    def archive_state(self, path: str) -> ArchiveState:
+        """Ask for the state of a restore; where there was none, a read of one byte tells archives by Amazon's rules
+        from mere names of storage classes.
+        """
+        bucket, key = _bucket_and_key(path)
+        found = self.fs.call_s3("head_object", Bucket=bucket, Key=key)
+        restore = found.get("Restore", "")
+        if "true" in restore.partition(",")[0]:
+            return "restoring"
+        if restore or not _may_be_archived(found):
+            return "readable"
+        try:
+            self.fs.cat_file(path, start=0, end=1)
+        except OSError as error:
+            code = diagnosis(error)[0]
+            if code == "InvalidObjectState":
+                return "archived"
+            if code != "InvalidRange":  # which a file without any bytes answers
+                raise
+        return "readable"
+
+    def restore(self, path: str, *, days: int, speed: str) -> None:
+        """Ask for a readable copy; asking again prolongs its life.
+
+        :param days: days that the copy stays; files in the archive tiers of ``INTELLIGENT_TIERING`` stay readable.
+        :param speed: ``Bulk`` (hours to days, cheapest), ``Standard`` (hours) or ``Expedited`` (minutes, not from
+            ``DEEP_ARCHIVE``).
+        :raises UnsupportedError: when the server cannot restore.
+        """
+        if days < 1:
+            raise InvalidInputError(f"a restored file stays for at least 1 day, got days={days}")
+        if speed not in RESTORE_SPEEDS:
+            raise InvalidInputError(f"no restore speed {speed!r}{did_you_mean(speed, RESTORE_SPEEDS)}")
+        bucket, key = _bucket_and_key(path)
+        found = self.fs.call_s3("head_object", Bucket=bucket, Key=key)
+        if not _may_be_archived(found) or "true" in found.get("Restore", "").partition(",")[0]:
+            return
+        request: dict[str, Any] = {"GlacierJobParameters": {"Tier": speed}}
+        if "ArchiveStatus" not in found:
+            request["Days"] = days
+        try:
+            self.fs.call_s3("restore_object", Bucket=bucket, Key=key, RestoreRequest=request)
+        except OSError as error:
+            code = diagnosis(error)[0]
+            if code == "NotImplemented" and self.archive_state(path) == "readable":
+                return
+            if code not in ("RestoreAlreadyInProgress", "InvalidObjectState"):
+                raise
+
+    # upkeep -----------------------------------------------------------------------------------
 
     def remove_all(self, path: str) -> None:
         """Delete every key below ``path``; s3fs would take brackets in it for a pattern, and hide what was refused."""
@@ -90,77 +301,27 @@ class S3Backend(Backend):
 
     def explain(self, error: Exception, what: str, path: str) -> DataflowError | None:
         """Tell a missing bucket, a refused credential and trouble on the way from each other."""
-        bucket = path.partition("/")[0]
-        code, detail = _diagnosis(error)
-        if code == "NoSuchBucket":
-            return NotFoundError(f"no bucket {bucket!r} ({what}): create it, or correct the URL")
-        if code in _DENIED:
-            return AccessDeniedError(
-                f"bucket {bucket!r} refuses {what} ({detail}): check the connection's credentials and what they may do"
-            )
-        if code == "InvalidObjectState":
-            return InvalidInputError(f"{what} in bucket {bucket!r} is archived: restore it before reading it")
-        if code == "PreconditionFailed" and not isinstance(error, FileExistsError):
-            return TransferError(f"{what} in bucket {bucket!r} changed while it was being read or written")
-        if code in _BUSY:
-            return TransferError(f"trouble with {what} in bucket {bucket!r}: {detail}")
-        return super().explain(error, what, path)
+        return explanation(error, what, path.partition("/")[0]) or super().explain(error, what, path)
 
 
 def _split(folder: str) -> tuple[str, str]:
     """Return the bucket and what the keys of everything in the folder begin with."""
-    bucket, _, key = folder.partition("/")
+    bucket, key = _bucket_and_key(folder)
     return bucket, f"{key}/" if key else ""
 
 
-def _diagnosis(error: BaseException | None) -> tuple[str | None, str]:
-    """Return S3's error code, ``"Connection"`` or ``"NoCredentials"`` from the chain of causes, and what was said."""
-    from botocore.exceptions import (
-        ClientError,
-        NoCredentialsError,
-        PartialCredentialsError,
-    )
-    from s3fs.utils import FileExpired
-
-    while error is not None:
-        if isinstance(error, ClientError):
-            return _code(error.response), str(error)
-        if isinstance(error, NoCredentialsError | PartialCredentialsError):
-            return "NoCredentials", str(error)
-        if isinstance(error, FileExpired):
-            return "PreconditionFailed", str(error)
-        if isinstance(error, _connection_errors()):
-            return "Connection", str(error) or type(error).__name__
-        error = error.__cause__
-    return None, ""
+def _bucket_and_key(path: str) -> tuple[str, str]:
+    bucket, _, key = path.partition("/")
+    return bucket, key
 
 
-def _code(response: dict[str, Any]) -> str:
-    code = str(response.get("Error", {}).get("Code", ""))
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code in _OTHER_403_AND_5XX:
-        return code
-    if status in (401, 403):
-        return "AccessDenied"
-    if status == 429 or "Throttl" in code:  # noqa: PLR2004 - HTTP's "too many requests"
-        return "Throttling"
-    return "InternalError" if status >= 500 else code  # noqa: PLR2004 - HTTP's trouble at the server
+def _bare(etag: str) -> str:
+    """Return an ETag without the quotes that some answers of some servers lack."""
+    return etag.strip('"')
 
 
-def _connection_errors() -> tuple[type[BaseException], ...]:
-    import aiohttp
-    from botocore import exceptions
-    from s3fs.core import S3_RETRYABLE_ERRORS
-
-    return (
-        *S3_RETRYABLE_ERRORS,
-        aiohttp.ClientError,
-        ConnectionError,
-        TimeoutError,
-        exceptions.ConnectionError,
-        exceptions.HTTPClientError,
-        exceptions.IncompleteReadError,
-    )
+def _may_be_archived(found: Mapping[str, Any]) -> bool:
+    return found.get("StorageClass") in _ARCHIVES or "ArchiveStatus" in found
 
 
 BACKEND = S3Backend

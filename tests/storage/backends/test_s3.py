@@ -15,8 +15,8 @@ from airflow_dataflow.datasets.catalog.catalog import Catalog
 from airflow_dataflow.datasets.manifest import Rows
 from airflow_dataflow.errors import (
     AccessDeniedError,
+    ArchivedError,
     BusyError,
-    InvalidInputError,
     NotFoundError,
     TransferError,
     is_terminal,
@@ -136,7 +136,8 @@ def test_an_answer_to_a_reader_says_whether_to_try_again(
 
 
 def test_an_archived_object_has_to_be_restored_first(answering) -> None:
-    with pytest.raises(InvalidInputError, match="a/x in bucket 'archive' is archived: restore it before reading it"):
+    message = "a/x in bucket 'archive' is archived: have it restored by RestoreDatasetOperator"
+    with pytest.raises(ArchivedError, match=message):
         write(answering(403, "InvalidObjectState"), "a/x", b"x")
 
 
