@@ -25,12 +25,9 @@ from airflow_dataflow.ingest.text import Readable
 from airflow_dataflow.storage.backends import open_url, stamp_of
 from airflow_dataflow.storage.digest import digest_of
 from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.listing import COMPRESSIONS, GLOB_SIGNS, UNFINISHED, suffix_of
 
 log = logging.getLogger(__name__)
-
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
-_UNFINISHED = (".tmp", ".part", ".partial", ".crc")
-_GLOB_SIGNS = frozenset("*?[")
 
 
 class RefusedFileError(CorruptDataError):
@@ -73,8 +70,8 @@ class Landing:
         return Directory(self.fs, "/").is_local
 
     def _list(self, root: str) -> list[LandingFile]:
-        if _GLOB_SIGNS.intersection(root) and not self.fs.exists(root):
-            base = posixpath.dirname(root[: min(root.index(sign) for sign in _GLOB_SIGNS.intersection(root))])
+        if GLOB_SIGNS.intersection(root) and not self.fs.exists(root):
+            base = posixpath.dirname(root[: min(root.index(sign) for sign in GLOB_SIGNS.intersection(root))])
             found = self.fs.glob(root, detail=True)
         elif self.fs.isdir(root):
             base = root
@@ -107,13 +104,11 @@ class Landing:
     def _wanted(self, name: str) -> bool:
         if any(part.startswith((".", "_")) for part in name.split("/")):
             return False
-        return not name.endswith(_UNFINISHED) and self.suffix_of(name) is not None
+        return not name.endswith(UNFINISHED) and self.suffix_of(name) is not None
 
     def suffix_of(self, name: str) -> str | None:
         """Return the suffix that tells a file's format, ``None`` when no reader knows it."""
-        stem, suffix = posixpath.splitext(name.lower())
-        if suffix in COMPRESSIONS:
-            suffix = posixpath.splitext(stem)[1]
+        suffix = suffix_of(name)
         return suffix if suffix in self.suffixes else None
 
     def _known(self) -> str:

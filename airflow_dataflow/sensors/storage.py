@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,7 +17,8 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from airflow.triggers.base import StartTriggerArgs
 
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
-from airflow_dataflow.triggers.storage import LandingWatch, ObjectTrigger
+from airflow_dataflow.triggers._folders import INGESTED, Watched, look_twice
+from airflow_dataflow.triggers.storage import ObjectTrigger, summary
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -27,16 +27,20 @@ if TYPE_CHECKING:
 class ObjectSensor(BaseSensorOperator):
     """Wait until files lie at a URL and have stopped to grow.
 
-    Hidden and unfinished files (``.name``, ``_name``, ``name.part``, ``name.tmp``) and files of unknown formats do not
-    count, just as ``IngestDatasetOperator`` does not read them. The waiting is done by Airflow's triggerer from the
-    start to the end, so it takes no worker at all. A retry is safe: it waits again.
+    Hidden and unfinished files (``.name``, ``_name``, ``name.part``, ``name.tmp``) do not count, nor do files of other
+    formats, just as ``IngestDatasetOperator`` does not read them; a file that ``url`` names exactly counts always. The
+    waiting is done by Airflow's triggerer from the start to the end, so it takes no worker at all, and thousands that
+    wait for files of one folder, or below it, share one listing per poll. A retry is safe: it waits again.
 
     :param url: folder, file or pattern such as ``s3://aws_default@bucket/landing/*.csv`` (templated).
     :param conn_id: Airflow connection that opens it; the one in the URL, or the default of its provider, when absent
         (templated).
-    :param min_files: how many files have to be there.
-    :param settle_seconds: how long no file may have changed, appeared or vanished.
-    :param poke_interval: seconds between two looks.
+    :param min_files: how many complete files have to be there.
+    :param settle_seconds: how long a file may not have changed to be complete.
+    :param formats: suffixes of files that count, such as ``[".csv", ".orc"]``, ``"ingested"`` for those that an ingest
+        reads, or ``"any"``.
+    :param poke_interval: seconds between two looks; a wait ends within two of them after its last file has come, if
+        the settle time is no longer than one.
     :param deferrable: whether the triggerer waits; otherwise a worker does.
     """
 
@@ -49,6 +53,7 @@ class ObjectSensor(BaseSensorOperator):
         conn_id: str | None = None,
         min_files: int = 1,
         settle_seconds: float = 10.0,
+        formats: str | Sequence[str] = INGESTED,
         poke_interval: timedelta | float = 30.0,
         deferrable: bool = True,
         **kwargs: Any,
@@ -58,6 +63,7 @@ class ObjectSensor(BaseSensorOperator):
         self.conn_id = conn_id
         self.min_files = min_files
         self.settle_seconds = settle_seconds
+        self.formats = formats
         self.deferrable = deferrable
         # Older triggerers do not render templates; there a worker renders them and then hands over.
         self.start_from_trigger = deferrable and AIRFLOW_V_3_3_PLUS
@@ -75,6 +81,7 @@ class ObjectSensor(BaseSensorOperator):
             conn_id=self.conn_id,
             min_files=self.min_files,
             settle_seconds=self.settle_seconds,
+            formats=self.formats,
             poke_interval=self.poke_interval,
         )
 
@@ -87,14 +94,12 @@ class ObjectSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
         """Look twice, and tell whether the files are there and the same."""
-        watch = LandingWatch(self.url, self.conn_id)
+        watched = Watched(url=self.url, conn_id=self.conn_id, formats=self.formats)
         with fail_at_once_on_terminal_errors():
-            files = watch.files()
-            if len(files) >= self.min_files:
-                time.sleep(self.settle_seconds)
-                if watch.files() == files:
-                    return PokeReturnValue(is_done=True, xcom_value=watch.summary(files))
-        return PokeReturnValue(is_done=False)
+            files = look_twice(watched, self.settle_seconds).complete
+        if len(files) < self.min_files:
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=summary(watched, files))
 
     def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
         """End the task after an event that did not end it already, such as an error that a retry cannot change."""
@@ -113,5 +118,6 @@ class ObjectSensor(BaseSensorOperator):
         except AirflowSensorTimeout as error:
             raise AirflowSensorTimeout(
                 f"waited {timedelta(seconds=self.timeout)} for {self.min_files} complete files at {self.url}: check "
-                "that they were delivered there under names and in formats that an ingest reads, or raise 'timeout'"
+                f"that they were delivered there, not hidden and of formats that count ({self.formats}), or raise "
+                "'timeout'"
             ) from error

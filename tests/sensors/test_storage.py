@@ -34,6 +34,7 @@ def test_waiting_starts_in_the_triggerer_with_everything_that_it_needs():
         "conn_id": None,
         "min_files": 1,
         "settle_seconds": 0.1,
+        "formats": "ingested",
         "poke_interval": 0.1,
     }
     assert not ObjectSensor(task_id="wait", url="x", deferrable=False).start_from_trigger

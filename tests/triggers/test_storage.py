@@ -8,7 +8,8 @@ import pytest
 from airflow.sdk.module_loading import import_string
 from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
-from airflow_dataflow.triggers.storage import LandingWatch, ObjectTrigger
+from airflow_dataflow.triggers._folders import Folder
+from airflow_dataflow.triggers.storage import ObjectTrigger
 
 QUICK = {"settle_seconds": 0.2, "poke_interval": 0.01}
 
@@ -67,21 +68,25 @@ def test_an_error_that_stays_ends_the_waiting_with_an_explanation():
     assert "no installed Airflow provider opens gopher://" in event.payload["error"]
 
 
-def test_an_error_that_may_pass_only_delays(tmp_path, monkeypatch):
+def test_an_error_that_may_pass_only_delays_and_is_logged_once(tmp_path, monkeypatch, caplog):
     (tmp_path / "a.csv").write_text("id\n1\n")
-    look, errors = LandingWatch.files, iter([ConnectionResetError("gone"), TimeoutError("slow")])
+    look, errors = Folder.look, iter([ConnectionResetError("gone"), ConnectionResetError("gone"), TimeoutError("slow")])
 
     def flaky(self):
         for error in errors:
             raise error
         return look(self)
 
-    monkeypatch.setattr(LandingWatch, "files", flaky)
+    monkeypatch.setattr(Folder, "look", flaky)
     assert isinstance(asyncio.run(first_event(ObjectTrigger(url=str(tmp_path), **QUICK))), TaskSuccessEvent)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.rpartition(": ")[2] for text in warnings] == ["gone", "slow"]
 
 
 def test_another_triggerer_can_go_on_waiting():
-    trigger = ObjectTrigger(url="s3://bucket/x", conn_id="aws", min_files=3, settle_seconds=4.0, poke_interval=5.0)
+    trigger = ObjectTrigger(
+        url="s3://bucket/x", conn_id="aws", min_files=3, settle_seconds=4.0, formats=["orc"], poke_interval=5.0
+    )
     path, arguments = trigger.serialize()
     assert import_string(path)(**arguments).serialize() == (path, arguments)
 
