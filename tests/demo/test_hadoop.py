@@ -38,6 +38,9 @@ class Web:
         answer = self.call("GET", path, "OPEN")
         if answer.has_redirect_location:
             answer = httpx.get(answer.headers["location"], timeout=60, trust_env=False)
+        if "EOFException" in answer.text:
+            # A DataNode finds out by a request that its connection to a NameNode that was killed is dead.
+            return self.read(path)
         assert answer.is_success, answer.text
         return answer.content
 
