@@ -60,11 +60,11 @@ def test_a_tier_on_s3_is_opened_with_its_own_connection(connect, tmp_path, bucke
 def test_the_password_of_the_connection_is_that_of_the_catalog_and_is_never_shown(connect, tmp_path):
     extras = _extras(tmp_path, catalog_url="postgresql://user@127.0.0.1:1/dataflow")
     hook = connect(extras, password="hidden-secret")
-    assert hook.store.catalog._url.password == "hidden-secret"
+    assert hook.store.catalog.database.url.password == "hidden-secret"
     works, message = hook.test_connection()
     assert not works
     assert message.startswith("The catalog cannot be opened")
-    assert "hidden-secret" not in message + repr(hook.store.catalog.__dict__) + repr(hook.store.tiers)
+    assert "hidden-secret" not in message + repr(hook.store.catalog.database.__dict__) + repr(hook.store.tiers)
 
 
 def test_a_tier_that_cannot_be_written_is_named(connect, tmp_path):

@@ -10,8 +10,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from airflow_dataflow.datasets.catalog import catalog as module
 from airflow_dataflow.datasets.catalog.catalog import Catalog
+from airflow_dataflow.datasets.catalog.migrate import MIGRATIONS, newest_schema_version
 from airflow_dataflow.datasets.catalog.tables import VERSION_TABLE, metadata
 
 
@@ -23,8 +23,8 @@ def _differences(engine: sa.Engine) -> list[object]:
         return compare_metadata(context, metadata)
 
 
-def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
-    catalog = Catalog(f"sqlite:///{tmp_path}/catalog.db")
+def test_the_migrations_make_the_tables_that_the_code_uses(catalog_url: str) -> None:
+    catalog = Catalog(catalog_url)
     assert _differences(catalog.engine) == []
     found = sa.inspect(catalog.engine)
     for table in metadata.tables.values():
@@ -36,8 +36,8 @@ def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> No
     assert (key["referred_table"], key["options"]) == ("dataflow_versions", {"ondelete": "CASCADE"})
 
 
-def test_a_column_that_no_migration_makes_is_noticed(tmp_path: Path) -> None:
-    catalog = Catalog(f"sqlite:///{tmp_path}/catalog.db")
+def test_a_column_that_no_migration_makes_is_noticed(catalog_url: str) -> None:
+    catalog = Catalog(catalog_url)
     with catalog.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE dataflow_versions DROP COLUMN files")
     assert len(_differences(catalog.engine)) == 1
@@ -45,25 +45,25 @@ def test_a_column_that_no_migration_makes_is_noticed(tmp_path: Path) -> None:
 
 def test_the_migrations_are_one_chain_named_by_their_files() -> None:
     config = Config()
-    config.set_main_option("script_location", str(module._MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     scripts = list(ScriptDirectory.from_config(config).walk_revisions())
     assert [Path(script.path).name.partition("_")[0] for script in scripts] == [script.revision for script in scripts]
-    assert scripts[0].revision == module._newest_schema_version()
+    assert scripts[0].revision == newest_schema_version()
     assert sorted((script.revision for script in scripts), reverse=True) == [script.revision for script in scripts]
 
 
-def test_a_migration_can_be_taken_back(tmp_path: Path) -> None:
+def test_a_migration_can_be_taken_back(catalog_url: str) -> None:
     from alembic import command
 
-    catalog = Catalog(f"sqlite:///{tmp_path}/catalog.db")
+    catalog = Catalog(catalog_url)
     config = Config()
-    config.set_main_option("script_location", str(module._MIGRATIONS))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     with catalog.engine.connect() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         connection.commit()
     assert sa.inspect(catalog.engine).get_table_names() == [VERSION_TABLE]
-    assert catalog.upgrade() == module._newest_schema_version()
+    assert catalog.upgrade() == newest_schema_version()
     assert _differences(catalog.engine) == []
