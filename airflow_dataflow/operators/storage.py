@@ -6,19 +6,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.hooks.storage import split_conn_id, storage_options, uri
 from airflow_dataflow.operators._context import task_progress
 from airflow_dataflow.operators._dataset import DatasetOperator
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
+from airflow_dataflow.triggers.storage import RestoreTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_dataflow.datasets.manifest import Manifest
     from airflow_dataflow.progress import Progress
+    from airflow_dataflow.storage.restore import RestoreReport
     from airflow_dataflow.storage.store import Store
 
 
@@ -148,3 +150,91 @@ class SweepDatasetsOperator(BaseOperator):
             removed = DataflowHook(self.dataflow_conn_id).store.sweep(grace=self.grace)
         self.log.info("removed %d folders of unfinished versions", len(removed))
         return removed
+
+
+class RestoreDatasetOperator(BaseOperator):
+    """Ask a tier to make the archived files of a version readable, and wait for them in Airflow's triggerer.
+
+    Tiers without archives, such as HDFS and local folders, have nothing to do. A retry is safe: what was asked for
+    before is not asked for again.
+
+    :param reference: the version, e.g. ``support/dialogs@latest~30`` (templated).
+    :param tier: name of the tier whose copy is restored; the one that readers get, which is the nearest, when ``None``
+        (templated).
+    :param days: how long the files stay readable.
+    :param speed: how fast and dear: ``Bulk``, ``Standard`` or ``Expedited`` (templated).
+    :param wait: whether the task ends when all files can be read; otherwise it ends at once, for ``RestoreSensor``.
+    :param wait_timeout: how long to wait; archives take minutes to two days.
+    :param poke_interval: seconds between two looks.
+    :param dataflow_conn_id: Airflow connection of the store (templated).
+    """
+
+    template_fields: Sequence[str] = ("reference", "tier", "speed", "dataflow_conn_id")
+
+    def __init__(
+        self,
+        *,
+        reference: str,
+        tier: str | None = None,
+        days: int = 7,
+        speed: str = "Bulk",
+        wait: bool = True,
+        wait_timeout: timedelta = timedelta(days=3),
+        poke_interval: float = 300.0,
+        dataflow_conn_id: str = DataflowHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.reference = reference
+        self.tier = tier
+        self.days = days
+        self.speed = speed
+        self.wait = wait
+        self.wait_timeout = wait_timeout
+        self.poke_interval = poke_interval
+        self.dataflow_conn_id = dataflow_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Ask for the files, and return how many there are and how many were asked for; the triggerer waits."""
+        from airflow_dataflow.storage.restore import restore_version
+
+        with fail_at_once_on_terminal_errors():
+            report = restore_version(
+                DataflowHook(self.dataflow_conn_id).store,
+                self.reference,
+                tier=self.tier,
+                days=self.days,
+                speed=self.speed,
+                progress=task_progress(context),
+            )
+        self.log.info("%s on tier %s: %s", report.version, report.tier, report)
+        if self.wait and not report.complete:
+            self._defer_until_readable(report)
+        return report.to_dict()
+
+    def _defer_until_readable(self, report: RestoreReport) -> None:
+        trigger = RestoreTrigger(
+            reference=report.version,
+            tier=report.tier,
+            dataflow_conn_id=self.dataflow_conn_id,
+            poke_interval=self.poke_interval,
+            result=report.to_dict(),
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=self.wait_timeout)
+
+    def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
+        """End the task after an event that did not end it already: an error that a retry cannot change."""
+        if isinstance(event, dict) and "error" in event:
+            raise AirflowFailException(event["error"])
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the waiting; a retry after a timeout asks for what is still missing, and waits again."""
+        from airflow.sdk.exceptions import TaskDeferralTimeout
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout as error:
+            raise TaskDeferralTimeout(
+                f"waited {self.wait_timeout} for the restore of {self.reference}: archives take minutes to two days, "
+                "by storage class and speed; raise 'wait_timeout', or ask for a faster 'speed'"
+            ) from error

@@ -16,9 +16,11 @@ from airflow.providers.common.compat.sdk import (
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from airflow.triggers.base import StartTriggerArgs
 
+from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
 from airflow_dataflow.triggers._folders import INGESTED, Watched, look_twice
-from airflow_dataflow.triggers.storage import ObjectTrigger, summary
+from airflow_dataflow.triggers._restores import Restore
+from airflow_dataflow.triggers.storage import ObjectTrigger, RestoreTrigger, summary
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -120,4 +122,89 @@ class ObjectSensor(BaseSensorOperator):
                 f"waited {timedelta(seconds=self.timeout)} for {self.min_files} complete files at {self.url}: check "
                 f"that they were delivered there, not hidden and of formats that count ({self.formats}), or raise "
                 "'timeout'"
+            ) from error
+
+
+class RestoreSensor(BaseSensorOperator):
+    """Wait until all files of a version can be read, after ``RestoreDatasetOperator`` has asked for them.
+
+    The waiting is done by Airflow's triggerer from the start to the end, so it takes no worker at all. The task fails
+    at once when nobody has asked for a file, or when a readable copy expires before all are there. A retry is safe: it
+    waits again.
+
+    :param reference: the version, best a fixed one, such as what ``RestoreDatasetOperator`` returns
+        (templated).
+    :param tier: name of the tier whose copy it is about; the one that readers get, which is the nearest, when ``None``
+        (templated).
+    :param dataflow_conn_id: Airflow connection of the store (templated).
+    :param poke_interval: seconds between two looks; each costs the store a request or two.
+    :param deferrable: whether the triggerer waits; otherwise a worker does.
+    """
+
+    template_fields: Sequence[str] = ("reference", "tier", "dataflow_conn_id")
+
+    def __init__(
+        self,
+        *,
+        reference: str,
+        tier: str | None = None,
+        dataflow_conn_id: str = DataflowHook.default_conn_name,
+        poke_interval: timedelta | float = 300.0,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.reference = reference
+        self.tier = tier
+        self.dataflow_conn_id = dataflow_conn_id
+        self.deferrable = deferrable
+        self.start_from_trigger = deferrable and AIRFLOW_V_3_3_PLUS
+        trigger_class, trigger_kwargs = self._trigger().serialize()
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=trigger_class,
+            trigger_kwargs=trigger_kwargs,
+            next_method="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
+        )
+
+    def _trigger(self) -> RestoreTrigger:
+        return RestoreTrigger(
+            reference=self.reference,
+            tier=self.tier,
+            dataflow_conn_id=self.dataflow_conn_id,
+            poke_interval=self.poke_interval,
+        )
+
+    def execute(self, context: Context) -> Any:
+        """Hand the waiting over to the triggerer, or wait here."""
+        if self.deferrable:
+            self.defer(trigger=self._trigger(), method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+        with self._timeout_explained():
+            return super().execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
+        """Look, and tell whether all files can be read."""
+        with fail_at_once_on_terminal_errors():
+            restore = Restore(self.reference, self.tier, self.dataflow_conn_id)
+            restore.look()
+        return PokeReturnValue(is_done=restore.summary is not None, xcom_value=restore.summary)
+
+    def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
+        """End the task after an event that did not end it already: an error that a retry cannot change."""
+        if isinstance(event, dict) and "error" in event:
+            raise AirflowFailException(event["error"])
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the waiting."""
+        with self._timeout_explained():
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    @contextmanager
+    def _timeout_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except AirflowSensorTimeout as error:
+            raise AirflowSensorTimeout(
+                f"waited {timedelta(seconds=self.timeout)} for the restore of {self.reference}: archives take minutes "
+                "to two days, by storage class and speed; raise 'timeout', or ask for a faster 'speed'"
             ) from error

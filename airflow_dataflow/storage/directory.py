@@ -11,8 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_dataflow.errors import InvalidInputError, NotFoundError
-from airflow_dataflow.storage.backends import Backend, backend_of, errors_explained, open_url
+from airflow_dataflow.storage.backends import ArchiveState, Backend, backend_of, errors_explained, open_url
 from airflow_dataflow.storage.backends.local import is_partial
+from airflow_dataflow.storage.counting import CountedFile, ReadTally
 from airflow_dataflow.storage.digest import Digest, digest_of
 
 if TYPE_CHECKING:
@@ -198,13 +199,20 @@ class Directory:
         """
         path = self.path(relative)
         with errors_explained(relative, self.backend, path):
-            try:
+            with self._file_expected(relative, path):
                 file = self.fs.open(path, "rb", block_size=_READ_BYTES)
-            except FileNotFoundError as error:
-                explained = self.backend.explain(error, relative, path)
-                raise explained or NotFoundError(f"no file {relative!r} in {self.url}") from error
-            with file:
-                yield cast(BinaryIO, file)
+            with file if self.tally is None else CountedFile(file, path, self.tally) as opened:
+                yield cast(BinaryIO, opened)
+
+    def hand_out(self, relative: str, *, expected_bytes: int) -> str:
+        """Return the path of a file for somebody who reads all of it without this package, such as Spark.
+
+        :param expected_bytes: size of the file; what counts as read.
+        """
+        path = self.path(relative)
+        if self.tally is not None:
+            self.tally.count(path, expected_bytes)
+        return path
 
     @contextmanager
     def create(self, relative: str, *, exclusive: bool = False, expected_bytes: int = 0) -> Iterator[HashingWriter]:
@@ -257,11 +265,38 @@ class Directory:
         """
         goal = target.path(target_relative)
         with errors_explained(target_relative, self.backend, goal):
-            return self.backend.share(self.path(relative), goal)
+            return self.backend.share(self.hand_out(relative, expected_bytes=0), goal)
 
     def is_untouched(self, relative: str, *, since: str) -> bool:
         """Tell whether a file has surely not changed since another in this folder was written."""
         return self.backend.is_untouched(self.path(relative), self.path(since))
+
+    def archive_state(self, relative: str) -> ArchiveState:
+        """Tell whether a file can be read now.
+
+        :raises NotFoundError: when it is not there.
+        """
+        path = self.path(relative)
+        with self._file_expected(relative, path):
+            return self.backend.archive_state(path)
+
+    def restore(self, relative: str, *, days: int, speed: str) -> None:
+        """Ask the store to make an archived file readable, see :meth:`Backend.restore`.
+
+        :raises NotFoundError: when it is not there.
+        """
+        path = self.path(relative)
+        with self._file_expected(relative, path):
+            self.backend.restore(path, days=days, speed=speed)
+
+    @contextmanager
+    def _file_expected(self, relative: str, path: str) -> Iterator[None]:
+        with errors_explained(relative, self.backend, path):
+            try:
+                yield
+            except FileNotFoundError as error:
+                explained = self.backend.explain(error, relative, path)
+                raise explained or NotFoundError(f"no file {relative!r} in {self.url}") from error
 
     def remove(self, relative: str) -> None:
         """Remove a file; one that is not there is no error."""

@@ -65,13 +65,19 @@ class Store:
 
         :raises NotFoundError: when no tier of the store holds it.
         """
-        replicas = {replica.tier: replica for replica in self.catalog.replicas(manifest.dataset, manifest.version)}
-        for tier in self.tiers:
-            if tier.name in replicas:
-                return self.place(tier, manifest.dataset, manifest.version)
-        raise NotFoundError(
-            f"{manifest.reference} lies on none of the tiers {', '.join(tier.name for tier in self.tiers)}"
-        )
+        return self.place(self.tier_of(manifest), manifest.dataset, manifest.version)
+
+    def tier_of(self, manifest: Manifest, name: str | None = None) -> Tier:
+        """Return the nearest tier that holds a version, or the tier of that name if it does.
+
+        :raises NotFoundError: when it does not, or none does.
+        """
+        tiers = self.tiers if name is None else (self.tier(name),)
+        holders = {replica.tier for replica in self.catalog.replicas(manifest.dataset, manifest.version)}
+        for tier in tiers:
+            if tier.name in holders:
+                return tier
+        raise NotFoundError(f"{manifest.reference} lies on none of the tiers {', '.join(tier.name for tier in tiers)}")
 
     def place(self, tier: Tier, dataset: str, version: str) -> Directory:
         """Return the folder that a version has, or would have, on a tier."""

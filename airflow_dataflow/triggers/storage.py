@@ -1,4 +1,4 @@
-"""Waiting for files, in Airflow's triggerer."""
+"""Waiting for files and restores, in Airflow's triggerer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from airflow_dataflow.errors import is_terminal
+from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.triggers._folders import INGESTED, Sight, Watched, wait_for_files
+from airflow_dataflow.triggers._restores import wait_for_restore
 
 if TYPE_CHECKING:
     from airflow_dataflow.storage.listing import FoundFile
@@ -87,3 +89,54 @@ def summary(watched: Watched, files: Sequence[FoundFile]) -> dict[str, int]:
     size = sum(file.bytes for file in files)
     log.info("%s has %s complete files with %s bytes", watched.plain, f"{len(files):,}", f"{size:,}")
     return {"files": len(files), "bytes": size}
+
+
+class RestoreTrigger(BaseTrigger):
+    """Wait until all files of a version can be read; then end the task without starting a worker.
+
+    All waits in one triggerer for one copy of a version share each look.
+
+    :param reference: the version.
+    :param tier: name of the tier whose copy it is about; the nearest one when ``None``.
+    :param dataflow_conn_id: Airflow connection of the store.
+    :param poke_interval: seconds between two looks.
+    :param result: what the task returns in the end; what can be read then, when ``None``.
+    """
+
+    def __init__(
+        self,
+        *,
+        reference: str,
+        tier: str | None = None,
+        dataflow_conn_id: str = DataflowHook.default_conn_name,
+        poke_interval: float = 300.0,
+        result: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.reference = reference
+        self.tier = tier
+        self.dataflow_conn_id = dataflow_conn_id
+        self.poke_interval = poke_interval
+        self.result = result
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what another triggerer needs to go on waiting."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "reference": self.reference,
+            "tier": self.tier,
+            "dataflow_conn_id": self.dataflow_conn_id,
+            "poke_interval": self.poke_interval,
+            "result": self.result,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the files; what may pass, such as a store that does not answer, only delays."""
+        try:
+            found = await wait_for_restore(
+                self.reference, self.tier, self.dataflow_conn_id, poke_interval=self.poke_interval
+            )
+        except Exception as error:  # noqa: BLE001 - only what no later look can change ends a wait
+            yield TriggerEvent({"error": f"{error} ({type(error).__name__})"})  # type: ignore[no-untyped-call]
+            return
+        log.info("all %s files of %s on tier %s can be read", f"{found['files']:,}", found["version"], found["tier"])
+        yield TaskSuccessEvent(xcoms={"return_value": found if self.result is None else self.result})
