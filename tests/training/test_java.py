@@ -57,6 +57,15 @@ def test_a_java_that_is_too_old_is_passed_over(monkeypatch, tmp_path):
     assert _started_by(find_java_home())[0] == tmp_path / "twenty"
 
 
+def test_a_java_that_is_too_new_for_what_asks_is_passed_over(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAVA_HOME", str(_fake_java(tmp_path / "later", 25)))
+    assert _started_by(find_java_home())[0] == tmp_path / "later"
+    with pytest.raises(MissingPackageError, match=r"HDFS needs Java 17 to 23, .* \(JAVA_HOME is Java 25\)"):
+        find_java_home("HDFS", newest=23)
+    monkeypatch.setenv("PATH", str(_fake_java(tmp_path / "twenty", 21) / "bin"), prepend=os.pathsep)
+    assert _started_by(find_java_home("HDFS", newest=23))[0] == tmp_path / "twenty"
+
+
 def test_a_command_that_starts_another_java_is_asked_for_its_home(monkeypatch, tmp_path):
     home = _fake_java(tmp_path / "seventeen", 17)
     shims = tmp_path / "shims"
