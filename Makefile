@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test check format docs hdfs clean
+.PHONY: help setup demo ui test check format docs clean
 
 BIN := .venv/bin
 SOURCES := airflow_dataflow dags tests benchmarks tools
@@ -10,20 +10,23 @@ SOURCES := airflow_dataflow dags tests benchmarks tools
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-setup: ## Make or update the virtual environment .venv; nothing happens when it is current
+setup: ## Make or update the virtual environment .venv, with EXTRAS="hdfs postgres …" more; nothing happens when it is current
 	@for python in $${PYTHON:-python3.11 python3 python3.12 python3.13}; do \
-	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" tools/set_up.py; fi; \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then exec "$$python" tools/set_up.py $(EXTRAS); fi; \
 	done; \
 	echo "error: Python 3.11 or later is needed and was not found; on Debian 12 run 'apt-get install python3 python3-venv'," \
 	  "elsewhere name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1
 
-demo: setup ## Run two nights of the data flow under a real Airflow; on your own file with INPUT=file TEXT=column LABEL=column [ID=column]
-	@$(BIN)/dataflow demo $${INPUT:+--input "$$INPUT"} $${TEXT:+--text "$$TEXT"} $${LABEL:+--label "$$LABEL"} $${ID:+--id "$$ID"}
+demo: override EXTRAS += $(filter hdfs,$(TIERS))
+demo: setup ## Run some nights of the data flow under a real Airflow; with TIERS=hdfs on a real HDFS, too; on your own file with INPUT=file TEXT=column LABEL=column [ID=column]
+	@$(BIN)/dataflow demo $${TIERS:+--tiers "$$TIERS"} $${INPUT:+--input "$$INPUT"} $${TEXT:+--text "$$TEXT"} $${LABEL:+--label "$$LABEL"} $${ID:+--id "$$ID"}
 
-ui: setup ## Start Airflow with the demo's DAGs, print the address and the log-in, and stay until Ctrl-C
-	@$(BIN)/dataflow demo --ui
+ui: override EXTRAS += $(filter hdfs,$(TIERS))
+ui: setup ## Start Airflow with the demo's DAGs, print the address and the log-in, and stay until Ctrl-C; TIERS=hdfs as above
+	@$(BIN)/dataflow demo --ui $${TIERS:+--tiers "$$TIERS"}
 
-test: check ## Run every check and every test
+test: override EXTRAS += all
+test: check ## Run every check and every test, on an environment with every extra
 	@$(BIN)/python -m pytest --ignore tests/architecture --durations 10
 
 check: setup ## Run ruff, mypy --strict and the rules about who may import whom
@@ -38,9 +41,6 @@ format: setup ## Format the code and mend what ruff can mend
 
 docs: setup ## Write the pages of docs/reference that are made from the code
 	@$(BIN)/python tools/reference.py
-
-hdfs: setup ## Install the hdfs extra, with the Kerberos headers that it is built with
-	@$(BIN)/python tools/set_up.py hdfs
 
 clean: ## Remove the virtual environment, the demo's files and what tools left behind
 	@rm -rf .venv .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis spark-warehouse metastore_db derby.log

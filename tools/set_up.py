@@ -1,7 +1,8 @@
 """Make or update the virtual environment .venv; `make setup` runs it with any Python 3.11 or later.
 
-It needs nothing but the standard library. A stamp in the environment, keyed by all that decides its content, lets the
-next call return at once.
+Arguments are more extras of pyproject.toml to install: `hdfs` for the demo with HDFS, `all` for the tests.
+It needs nothing but the standard library. A stamp in the environment for each extra, keyed by all that decides its
+content, lets the next call return at once.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
-STAMP = ENVIRONMENT / ".set-up"
 PYTHON = ENVIRONMENT / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
+BASE = "dev"
+"""The extra that every environment has: what the demo, the checks and the tests themselves need."""
+WITH_KERBEROS = {"hdfs", "all"}
+"""Extras with a package that is compiled against the Kerberos library while it is installed."""
 
 
 class SetUpError(Exception):
@@ -32,6 +38,24 @@ def key() -> str:
         digest.update(path.read_bytes())
     digest.update(str(ROOT).encode())  # an editable install knows its folder
     return digest.hexdigest()
+
+
+def stamp(extra: str) -> Path:
+    """Return the file that tells for which key an extra was installed."""
+    return ENVIRONMENT / f".set-up-{extra}"
+
+
+def is_current(extra: str) -> bool:
+    """Tell whether an extra is installed as it is now described."""
+    return PYTHON.exists() and stamp(extra).exists() and stamp(extra).read_text() == key()
+
+
+def check_extras(extras: Collection[str]) -> None:
+    """Refuse extras that pyproject.toml does not have; pip would only warn."""
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in extras:
+        if extra not in known:
+            raise SetUpError(f"there is no extra {extra!r}; there are {', '.join(sorted(known))}")
 
 
 def run(*command: str | Path) -> bool:
@@ -83,39 +107,43 @@ def install_debian_packages(why: str, *packages: str) -> None:
         raise SetUpError(f"{why}, and apt-get cannot install it; its message above says why")
 
 
-def set_up() -> None:
-    """Bring the environment up to date unless its stamp says that it is."""
-    wanted = key()
-    if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
-        return
-    print("setting up .venv (about two minutes the first time)", file=sys.stderr)
-    if not (
-        PYTHON.exists() and succeeds(PYTHON, f"import pip, sys; assert sys.version_info[:2] == {sys.version_info[:2]}")
-    ):
-        make_environment()
-    STAMP.unlink(missing_ok=True)
-    install("--editable", ".[dev]")
-    if not (ENVIRONMENT / "bin" / "spark-submit").exists():
-        # pyspark-client, which the Spark provider needs, is the Python half of pyspark in the same folder: removing or
-        # updating one takes files of the other away.
-        install("--force-reinstall", "--no-deps", "pyspark")
-    STAMP.write_text(wanted)
-
-
-def set_up_hdfs() -> None:
-    """Install the extra for HDFS; its Kerberos library is compiled here."""
+def install_kerberos_headers() -> None:
+    """Install what the HDFS provider's Kerberos library is compiled with, unless it is there."""
     missing = [package for package, tool in (("libkrb5-dev", "krb5-config"), ("gcc", "gcc")) if not shutil.which(tool)]
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         missing.append(f"python3.{sys.version_info.minor}-dev")
     if missing:
         install_debian_packages("the HDFS provider's Kerberos library is compiled while it is installed", *missing)
-    install("--editable", ".[hdfs]")
 
 
-def main(arguments: list[str]) -> int:
-    """Set up the environment, or with ``hdfs`` add that extra to it."""
+def set_up(extras: Sequence[str]) -> None:
+    """Bring the environment up to date unless its stamps say that it is."""
+    check_extras(extras)
+    outdated = [extra for extra in dict.fromkeys((BASE, *extras)) if not is_current(extra)]
+    if not outdated:
+        return
+    print(f"setting up .venv: {', '.join(outdated)} (about two minutes the first time)", file=sys.stderr)
+    if WITH_KERBEROS.intersection(outdated):
+        install_kerberos_headers()
+    if not (
+        PYTHON.exists() and succeeds(PYTHON, f"import pip, sys; assert sys.version_info[:2] == {sys.version_info[:2]}")
+    ):
+        make_environment()
+    for extra in outdated:
+        stamp(extra).unlink(missing_ok=True)
+    install("--editable", f".[{','.join(outdated)}]")
+    if not (ENVIRONMENT / "bin" / "spark-submit").exists():
+        # pyspark-client, which the Spark provider needs, is the Python half of pyspark in the same folder: removing or
+        # updating one takes files of the other away.
+        install("--force-reinstall", "--no-deps", "pyspark")
+    for extra in outdated:
+        stamp(extra).write_text(key())
+
+
+def main(extras: Sequence[str]) -> int:
+    """Set up the environment with these extras."""
     try:
-        set_up_hdfs() if arguments == ["hdfs"] else set_up()
+        set_up(extras)
     except SetUpError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

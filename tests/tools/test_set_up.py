@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -27,12 +28,11 @@ def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     environment = tmp_path / ".venv"
     (environment / "bin").mkdir(parents=True)
     (environment / "bin" / "python").touch()
-    for name in ("pyproject.toml", "constraints.txt"):
-        (tmp_path / name).write_text("pinned==1\n")
+    (tmp_path / "pyproject.toml").write_text("[project.optional-dependencies]\ndev = []\nhdfs = []\nall = []\n")
+    (tmp_path / "constraints.txt").write_text("pinned==1\n")
     for name, value in {
         "ROOT": tmp_path,
         "ENVIRONMENT": environment,
-        "STAMP": environment / ".set-up",
         "PYTHON": environment / "bin" / "python",
         "CONSTRAINTS": tmp_path / "constraints.txt",
     }.items():
@@ -42,14 +42,20 @@ def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_a_current_environment_is_left_alone(set_up: ModuleType) -> None:
-    set_up.STAMP.write_text(set_up.key())
+    set_up.stamp("dev").write_text(set_up.key())
     assert set_up.main([]) == 0
+
+
+def test_an_extra_that_does_not_exist_is_refused(set_up: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    assert set_up.main(["hfds"]) == 1
+    assert "there is no extra 'hfds'; there are all, dev, hdfs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
 def test_another_requirement_makes_the_environment_out_of_date(set_up: ModuleType, name: str) -> None:
     before = set_up.key()
-    (set_up.ROOT / name).write_text("pinned==2\n")
+    with (set_up.ROOT / name).open("a") as file:
+        file.write("# pinned==2\n")
     assert set_up.key() != before
 
 
@@ -78,7 +84,7 @@ def test_a_spark_that_lost_its_files_is_installed_again(set_up: ModuleType, comm
     assert set_up.main([]) == 0
     assert "--force-reinstall --no-deps pyspark" in commands[-1]
     commands.clear()
-    set_up.STAMP.unlink()
+    set_up.stamp("dev").unlink()
     (set_up.ENVIRONMENT / "bin" / "spark-submit").touch()
     assert set_up.main([]) == 0
     assert not any("pyspark" in command for command in commands)
@@ -92,7 +98,7 @@ def test_pip_takes_over_from_uv_and_a_failure_of_both_is_told(
     monkeypatch.setattr(set_up, "succeeds", lambda _python, _code: True)
     assert set_up.main([]) == (0 if works else 1)
     assert ("error: " in capsys.readouterr().err) != works
-    assert set_up.STAMP.exists() == works
+    assert set_up.is_current("dev") == works
 
 
 def no_root() -> int:
@@ -131,7 +137,18 @@ def test_root_gets_missing_packages_installed(
     monkeypatch.setattr(set_up.os, "geteuid", lambda: 0)
     assert set_up.main(["hdfs"]) == 0
     assert commands[1].startswith("apt-get install -q -y libkrb5-dev gcc")
-    assert "--editable .[hdfs]" in commands[-1]
+    assert any("--editable .[dev,hdfs]" in command for command in commands)
+
+
+def test_an_extra_is_added_to_the_environment_once(set_up: ModuleType, commands: list[str]) -> None:
+    set_up.stamp("dev").write_text(set_up.key())
+    (set_up.ENVIRONMENT / "bin" / "spark-submit").touch()
+    assert set_up.main(["all"]) == 0
+    assert commands[-1].endswith("--editable .[all]")
+    commands.clear()
+    assert set_up.main(["all"]) == 0
+    assert set_up.main([]) == 0
+    assert commands == []
 
 
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -144,8 +161,20 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 def test_help_lists_every_command() -> None:
     shown = make("help").stdout
-    for target in ("setup", "demo", "ui", "test", "check", "format", "docs", "hdfs", "clean"):
+    for target in ("setup", "demo", "ui", "test", "check", "format", "docs", "clean"):
         assert f"make {target} " in shown
+
+
+def test_the_environment_of_the_tests_has_every_extra_and_that_of_the_demo_with_hdfs_what_it_needs() -> None:
+    for arguments, extras in {("test",): "all", ("demo", "TIERS=hdfs"): "hdfs", ("demo",): ""}.items():
+        assert f"tools/set_up.py {extras};" in make("--dry-run", *arguments).stdout
+
+
+def test_every_extra_for_users_is_one_of_all() -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (everything,) = extras["all"]
+    listed = set(everything.partition("[")[2].rstrip("]").split(","))
+    assert listed == set(extras) - {"all", "demo", "dev", "testing"}
 
 
 def test_a_machine_without_a_new_enough_python_is_told_so() -> None:
