@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,18 +68,29 @@ def unpacked_wheel(name: str, requirement: str) -> Path:
 def _made_once(name: str, key: Sequence[str], fill: Callable[[Path], None]) -> Path:
     """Fill a new folder and rename it when it is whole; other processes wait, and what was killed is made anew."""
     digest = hashlib.sha256("\n".join(key).encode()).hexdigest()[:12]
-    target = cache_folder() / f"{name}-{digest}"
+    cache, folder = cache_folder(), f"{name}-{digest}"
+    target = cache / folder
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.with_suffix(".lock")):
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / f"{folder}.lock"):
         if not target.exists():
-            partial = target.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            fill(partial)
-            partial.rename(target)
+            _make(target, fill)
     return target
+
+
+def _make(target: Path, fill: Callable[[Path], None]) -> None:
+    prefix = f"{target.name}.partial-"
+    for left in target.parent.glob(f"{prefix}*"):
+        # A program that was started by somebody who was killed may still write there: the new folder has another name.
+        shutil.rmtree(left, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    try:
+        fill(partial)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 @contextmanager
