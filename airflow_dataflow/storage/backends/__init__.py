@@ -19,6 +19,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
@@ -53,6 +54,8 @@ class Backend:
 
     storage_classes: tuple[str, ...] = ()
     """Names of the storage classes or policies that a file can have here, by the store's own names; none if empty."""
+    small_files_at_once: int = 4
+    """How many small files at a time are worth writing or reading; more where each one waits for its server."""
 
     def __init__(self, fs: AbstractFileSystem) -> None:
         self.fs = fs
@@ -161,7 +164,7 @@ class Backend:
         return None
 
     def set_storage_class(self, path: str, name: str) -> int:
-        """Give a file, or all that lies below a folder, a storage class or policy, and move the bytes accordingly.
+        """Give a file, or all that lies below a folder, a storage class or policy; the bytes follow by :meth:`satisfy`.
 
         Doing it again changes nothing.
 
@@ -172,6 +175,13 @@ class Backend:
         """
         self._check_storage_class(name)
         raise UnsupportedError(f"{self.fs.unstrip_protocol(path)} has no storage classes to set, such as {name!r}")
+
+    def satisfy(self, path: str) -> bool:  # noqa: ARG002 - subclasses look
+        """Let the store move the bytes of a file or folder to where their storage class wants them.
+
+        :returns: whether that happens, now or soon; ``False`` where an administrator has to see to it.
+        """
+        return True
 
     def _check_storage_class(self, name: str) -> None:
         if self.storage_classes and name not in self.storage_classes:
@@ -280,11 +290,16 @@ def backend_of(fs: AbstractFileSystem) -> Backend:
 
 
 def _module(protocols: tuple[str, ...]) -> ModuleType | None:
-    builtin = {module.name for module in pkgutil.iter_modules(__path__)}
-    others = {entry.name: entry for entry in entry_points(group=GROUP)}
     for protocol in protocols:
-        if protocol in builtin:
+        if protocol in _builtin():
             return importlib.import_module(f"{__name__}.{protocol}")
-        if protocol in others:
-            return cast(ModuleType, others[protocol].load())
+    # Looking through what is installed takes milliseconds, so it comes last.
+    for entry in entry_points(group=GROUP):
+        if entry.name in protocols:
+            return cast(ModuleType, entry.load())
     return None
+
+
+@cache
+def _builtin() -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
