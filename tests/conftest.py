@@ -32,7 +32,13 @@ if TYPE_CHECKING:
     from airflow.serialization.definitions.dag import SerializedDAG
     from pyspark.sql import SparkSession
 
-pytest_plugins = ["tests.services.ceph", "tests.services.hdfs", "tests.services.mounts", "tests.services.sql"]
+pytest_plugins = [
+    "tests.services.archive",
+    "tests.services.ceph",
+    "tests.services.hdfs",
+    "tests.services.mounts",
+    "tests.services.sql",
+]
 
 _HOME = pytest.StashKey[Path]()
 

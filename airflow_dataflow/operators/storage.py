@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 
 from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.hooks.storage import split_conn_id, storage_options, uri
-from airflow_dataflow.operators._context import task_progress
+from airflow_dataflow.operators._context import task_progress, task_reader
 from airflow_dataflow.operators._dataset import DatasetOperator
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
 from airflow_dataflow.triggers.storage import RestoreTrigger
@@ -110,13 +110,9 @@ class RebalanceTiersOperator(BaseOperator):
         """Move the versions and return the references of those that were moved."""
         from airflow_dataflow.transfer.rebalance import rebalance
 
-        with fail_at_once_on_terminal_errors():
-            moves = rebalance(
-                DataflowHook(self.dataflow_conn_id).store,
-                self.datasets,
-                hot_versions=self.hot_versions,
-                progress=task_progress(context),
-            )
+        hook = DataflowHook(self.dataflow_conn_id)
+        with fail_at_once_on_terminal_errors(), hook.store.read_by(task_reader(context)) as store:
+            moves = rebalance(store, self.datasets, hot_versions=self.hot_versions, progress=task_progress(context))
         self.log.info("moved %d versions, %s bytes", len(moves), f"{sum(move.bytes for move in moves):,}")
         return [move.version for move in moves]
 
@@ -213,19 +209,23 @@ class RestoreDatasetOperator(BaseOperator):
         return report.to_dict()
 
     def _defer_until_readable(self, report: RestoreReport) -> None:
+        result = report.to_dict()
         trigger = RestoreTrigger(
             reference=report.version,
             tier=report.tier,
             dataflow_conn_id=self.dataflow_conn_id,
             poke_interval=self.poke_interval,
-            result=report.to_dict(),
+            result=result,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=self.wait_timeout)
+        self.defer(
+            trigger=trigger, method_name="execute_complete", kwargs={"result": result}, timeout=self.wait_timeout
+        )
 
-    def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
-        """End the task after an event that did not end it already: an error that a retry cannot change."""
+    def execute_complete(self, context: Context, event: Any, result: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """End the task where the triggerer did not: after an error that a retry cannot change, and in ``dag.test``."""
         if isinstance(event, dict) and "error" in event:
             raise AirflowFailException(event["error"])
+        return result
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the waiting; a retry after a timeout asks for what is still missing, and waits again."""

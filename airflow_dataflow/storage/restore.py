@@ -126,14 +126,15 @@ class RestoreWatch:
 
         :raises ArchivedError: when nobody has asked for a file, or its readable copy has expired meanwhile.
         """
-        if not self._looked:
-            with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="restore") as pool:
-                states = list(pool.map(self._state, self._pending))
-            both = zip(self._pending, states, strict=True)
-            self._pending = tuple(entry for entry, state in both if state != "readable")
-            self._looked = True
-        while self._pending and self._state(self._pending[0]) == "readable":
-            self._pending = self._pending[1:]
+        if self._looked:
+            while self._pending and self._state(self._pending[0]) == "readable":
+                self._pending = self._pending[1:]
+            return self.complete
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="restore") as pool:
+            states = list(pool.map(self._state, self._pending))
+        both = zip(self._pending, states, strict=True)
+        self._pending = tuple(entry for entry, state in both if state != "readable")
+        self._looked = True
         return self.complete
 
     def _state(self, entry: FileEntry) -> ArchiveState:

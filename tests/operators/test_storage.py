@@ -6,10 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk import DAG, Param
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
 
 from airflow_dataflow.assets import dataset_asset
 from airflow_dataflow.datasets.manifest import Rows
-from airflow_dataflow.operators.storage import IngestDatasetOperator, RebalanceTiersOperator, SweepDatasetsOperator
+from airflow_dataflow.operators.storage import (
+    IngestDatasetOperator,
+    RebalanceTiersOperator,
+    RestoreDatasetOperator,
+    SweepDatasetsOperator,
+)
+from airflow_dataflow.sensors.storage import RestoreSensor
+from airflow_dataflow.storage.restore import RestoreWatch
 
 pytestmark = pytest.mark.airflow
 
@@ -111,3 +119,67 @@ def test_what_a_killed_task_left_is_removed_after_the_grace(connected_store, run
     assert left.exists()
     assert sweep(timedelta(0)) == [left.parent.as_uri()]
     assert not left.exists()
+
+
+QUICK = {"poke_interval": 0.01}
+
+
+@pytest.mark.s3
+def test_a_restore_ends_when_every_file_can_be_read(archive, run_dag, returned):
+    with DAG("restores", schedule=None, params={"dataset": Param("x"), "speed": Param("x")}) as dag:
+        RestoreDatasetOperator(
+            task_id="restore", reference="{{ params.dataset }}@latest", speed="{{ params.speed }}", **QUICK
+        )
+    run = run_dag(dag, run_after=NIGHT, logical_date=None, run_conf={"dataset": "support/dialogs", "speed": "Standard"})
+    assert run.state == "success"
+    assert returned(run, "restore") == {
+        "version": archive.manifest.reference,
+        "tier": "cold",
+        "files": 3,
+        "bytes": 7,
+        "readable": 0,
+        "requested": 3,
+    }
+    assert archive.store.verify(archive.manifest)
+
+
+@pytest.mark.s3
+def test_a_restore_that_does_not_wait_is_waited_for_by_a_sensor(archive, run_dag, returned):
+    with DAG("restores_then_waits", schedule=None) as dag:
+        ask = RestoreDatasetOperator(task_id="ask", reference="support/dialogs@latest", wait=False)
+        ask >> RestoreSensor(task_id="wait", reference="support/dialogs@latest", timeout=60, **QUICK)
+    run = run_dag(dag, run_after=NIGHT, logical_date=None)
+    assert run.state == "success"
+    assert returned(run, "ask")["requested"] == 3
+    assert RestoreWatch(archive.store, "support/dialogs").look()
+
+
+def test_a_restore_on_a_tier_without_archives_ends_at_once(connected_store, run_dag, returned):
+    with connected_store.draft("support/raw", at=NIGHT, fingerprint="4f2a9c") as draft:
+        with draft.create("data/0.bin") as writer:
+            writer.write(b"x")
+        draft.commit(Rows())
+    with DAG("restores_nothing", schedule=None) as dag:
+        RestoreDatasetOperator(task_id="restore", reference="support/raw@latest")
+    run = run_dag(dag, run_after=NIGHT, logical_date=None)
+    assert run.state == "success"
+    assert returned(run, "restore")["readable"] == returned(run, "restore")["files"] == 1
+
+
+@pytest.mark.s3
+def test_a_restore_that_cannot_be_fails_at_once(archive, run_dag):
+    with DAG("restores_wrongly", schedule=None) as dag:
+        RestoreDatasetOperator(task_id="restore", reference="support/dialogs@latest", speed="Bluk", retries=9)
+    run = run_dag(dag, run_after=NIGHT, logical_date=None)
+    assert run.state == "failed"
+    assert run.get_task_instance("restore").try_number == 1
+
+
+def test_a_restore_that_takes_too_long_says_what_to_do():
+    task = RestoreDatasetOperator(
+        task_id="restore", reference="support/dialogs@latest", wait_timeout=timedelta(hours=5)
+    )
+    with pytest.raises(TaskDeferralTimeout, match="waited 5:00:00 for the restore of support/dialogs@latest: archives"):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+    with pytest.raises(AirflowFailException, match="nobody has asked"):
+        task.execute_complete({}, {"error": "nobody has asked"}, result={})

@@ -11,7 +11,8 @@ import pytest
 from airflow.sdk import DAG, Param
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
-from airflow_dataflow.sensors.storage import ObjectSensor
+from airflow_dataflow.sensors.storage import ObjectSensor, RestoreSensor
+from airflow_dataflow.storage.restore import restore_version
 
 QUICK = {"settle_seconds": 0.1, "poke_interval": 0.1}
 
@@ -130,3 +131,42 @@ def _wait_for_end(run_id, triggerer):
         if triggerer.poll() is not None or time.monotonic() > deadline:
             pytest.fail(f"the triggerer has not ended the task: {task.state}")
         time.sleep(0.2)
+
+
+def test_waiting_for_a_restore_starts_in_the_triggerer_with_everything_that_it_needs():
+    sensor = RestoreSensor(task_id="wait", reference="support/dialogs@{{ run_id }}", tier="cold", timeout=60)
+    assert sensor.start_from_trigger
+    assert sensor.start_trigger_args.timeout == timedelta(minutes=1)
+    assert sensor.start_trigger_args.trigger_kwargs == {
+        "reference": "support/dialogs@{{ run_id }}",
+        "tier": "cold",
+        "dataflow_conn_id": "dataflow_default",
+        "poke_interval": 300.0,
+        "result": None,
+    }
+    assert not RestoreSensor(task_id="wait", reference="x", deferrable=False).start_from_trigger
+
+
+@pytest.mark.s3
+def test_a_worker_waits_until_every_file_can_be_read(archive):
+    restore_version(archive.store, "support/dialogs", days=1, speed="Bulk")
+    sensor = RestoreSensor(task_id="wait", reference="support/dialogs", deferrable=False, poke_interval=0.01)
+    assert sensor.execute({}) == {"version": archive.manifest.reference, "tier": "cold", "files": 3, "bytes": 7}
+    assert archive.store.verify(archive.manifest)
+
+
+@pytest.mark.s3
+def test_waiting_for_a_restore_that_nobody_has_asked_for_fails_at_once(archive):
+    sensor = RestoreSensor(task_id="wait", reference="support/dialogs", deferrable=False, poke_interval=0.01)
+    with pytest.raises(AirflowFailException, match=r"nobody has asked for it, .*: run RestoreDatasetOperator"):
+        sensor.execute({})
+
+
+def test_waiting_too_long_for_a_restore_says_what_to_do():
+    sensor = RestoreSensor(task_id="wait", reference="support/dialogs@latest", timeout=7200)
+    with pytest.raises(
+        AirflowSensorTimeout, match="waited 2:00:00 for the restore of support/dialogs@latest: archives"
+    ):
+        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+    with pytest.raises(AirflowFailException, match="refused"):
+        sensor.execute_complete({}, {"error": "refused"})
