@@ -13,9 +13,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     "registry": {"errors"},
     "datasets": {"errors"},
+    "databases": {"errors", "progress", "registry"},
     "recipe": {"errors", "registry", "datasets"},
     "storage": {"errors", "progress", "datasets"},
-    "transfer": {"errors", "progress", "datasets", "storage"},
+    "transfer": {"errors", "progress", "databases", "datasets", "storage"},
     "engines": {"errors", "progress", "registry", "datasets", "recipe", "storage", "transfer"},
 }
 MAY_IMPORT["ingest"] = MAY_IMPORT["features"] = {*MAY_IMPORT}

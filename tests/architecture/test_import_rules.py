@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-LIBRARY = ("datasets", "storage", "transfer", "engines", "ingest", "cleaning", "features", "training", "demo")
+LIBRARY = (
+    "databases",
+    "datasets",
+    "storage",
+    "transfer",
+    "engines",
+    "ingest",
+    "cleaning",
+    "features",
+    "training",
+    "demo",
+)
 START_UP = ("operators", "sensors", "hooks", "triggers", "cli")
 ADAPTER_IMPORTS = {
     "at the top": "import airflow\n\nVALUE = airflow\n",

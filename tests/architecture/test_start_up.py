@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-LIBRARY = ("datasets", "storage", "transfer", "engines", "ingest", "cleaning", "features", "training")
+LIBRARY = ("databases", "datasets", "storage", "transfer", "engines", "ingest", "cleaning", "features", "training")
 START_UP = ("operators", "sensors", "hooks", "triggers")
 HEAVY = (
     "pandas",
