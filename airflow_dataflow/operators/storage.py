@@ -81,13 +81,15 @@ class IngestDatasetOperator(DatasetOperator):
 
 
 class RebalanceTiersOperator(BaseOperator):
-    """Move all but the newest versions of datasets to the coldest tier.
+    """Move all but the newest versions of datasets to the warm tier, and all but the newest there to the coldest.
 
     A move copies, verifies, changes the catalog and only then deletes. A retry is safe: it finishes what a killed
     attempt began.
 
     :param datasets: names of the datasets; all of the store when ``None`` (templated).
     :param hot_versions: how many versions of each dataset stay where they are.
+    :param warm_versions: how many of the next ones lie on the first tier of class ``warm``; a store without such a tier
+        has none.
     :param dataflow_conn_id: Airflow connection of the store (templated).
     """
 
@@ -98,12 +100,14 @@ class RebalanceTiersOperator(BaseOperator):
         *,
         datasets: Sequence[str] | None = None,
         hot_versions: int = 1,
+        warm_versions: int = 1,
         dataflow_conn_id: str = DataflowHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.datasets = datasets
         self.hot_versions = hot_versions
+        self.warm_versions = warm_versions
         self.dataflow_conn_id = dataflow_conn_id
 
     def execute(self, context: Context) -> list[str]:
@@ -112,7 +116,13 @@ class RebalanceTiersOperator(BaseOperator):
 
         hook = DataflowHook(self.dataflow_conn_id)
         with fail_at_once_on_terminal_errors(), hook.store.read_by(task_reader(context)) as store:
-            moves = rebalance(store, self.datasets, hot_versions=self.hot_versions, progress=task_progress(context))
+            moves = rebalance(
+                store,
+                self.datasets,
+                hot_versions=self.hot_versions,
+                warm_versions=self.warm_versions,
+                progress=task_progress(context),
+            )
         self.log.info("moved %d versions, %s bytes", len(moves), f"{sum(move.bytes for move in moves):,}")
         return [move.version for move in moves]
 
@@ -209,23 +219,19 @@ class RestoreDatasetOperator(BaseOperator):
         return report.to_dict()
 
     def _defer_until_readable(self, report: RestoreReport) -> None:
-        result = report.to_dict()
         trigger = RestoreTrigger(
             reference=report.version,
             tier=report.tier,
             dataflow_conn_id=self.dataflow_conn_id,
             poke_interval=self.poke_interval,
-            result=result,
+            result=report.to_dict(),
         )
-        self.defer(
-            trigger=trigger, method_name="execute_complete", kwargs={"result": result}, timeout=self.wait_timeout
-        )
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=self.wait_timeout)
 
-    def execute_complete(self, context: Context, event: Any, result: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """End the task where the triggerer did not: after an error that a retry cannot change, and in ``dag.test``."""
+    def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
+        """End the task after an event that did not end it already: an error that a retry cannot change."""
         if isinstance(event, dict) and "error" in event:
             raise AirflowFailException(event["error"])
-        return result
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the waiting; a retry after a timeout asks for what is still missing, and waits again."""

@@ -90,19 +90,19 @@ def test_what_a_person_has_to_correct_fails_at_once(connected_store, ingest, lan
     assert message in capfd.readouterr().out
 
 
-def test_older_versions_go_to_the_coldest_tier(connected_store, run_dag, returned):
+def test_older_versions_go_to_the_warm_and_then_to_the_coldest_tier(connected_store, run_dag, returned):
     references = []
-    for night in range(3):
+    for night in range(5):
         at, fingerprint = NIGHT + timedelta(days=night), f"{night:06}"
         with connected_store.draft("support/raw", at=at, fingerprint=fingerprint) as draft:
             references.append(draft.commit(Rows()).reference)
     with DAG("rebalances", schedule=None, params={"dataset": Param("support")}) as dag:
-        RebalanceTiersOperator(task_id="cool", datasets=["{{ params.dataset }}/raw"], hot_versions=2)
+        RebalanceTiersOperator(task_id="cool", datasets=["{{ params.dataset }}/raw"], hot_versions=2, warm_versions=2)
     run = run_dag(dag, logical_date=None)
     assert run.state == "success"
-    assert returned(run, "cool") == references[:1]
+    assert sorted(returned(run, "cool")) == references[:3]
     tiers = [connected_store.catalog.replicas(*reference.split("@"))[0].tier for reference in references]
-    assert tiers == ["cold", "hot", "hot"]
+    assert tiers == ["cold", "warm", "warm", "hot", "hot"]
 
 
 def test_what_a_killed_task_left_is_removed_after_the_grace(connected_store, run_dag, returned, tmp_path):
@@ -125,21 +125,13 @@ QUICK = {"poke_interval": 0.01}
 
 
 @pytest.mark.s3
-def test_a_restore_ends_when_every_file_can_be_read(archive, run_dag, returned):
+def test_a_restore_ends_when_every_file_can_be_read(archive, run_dag):
     with DAG("restores", schedule=None, params={"dataset": Param("x"), "speed": Param("x")}) as dag:
         RestoreDatasetOperator(
             task_id="restore", reference="{{ params.dataset }}@latest", speed="{{ params.speed }}", **QUICK
         )
     run = run_dag(dag, run_after=NIGHT, logical_date=None, run_conf={"dataset": "support/dialogs", "speed": "Standard"})
     assert run.state == "success"
-    assert returned(run, "restore") == {
-        "version": archive.manifest.reference,
-        "tier": "cold",
-        "files": 3,
-        "bytes": 7,
-        "readable": 0,
-        "requested": 3,
-    }
     assert archive.store.verify(archive.manifest)
 
 
@@ -182,4 +174,4 @@ def test_a_restore_that_takes_too_long_says_what_to_do():
     with pytest.raises(TaskDeferralTimeout, match="waited 5:00:00 for the restore of support/dialogs@latest: archives"):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
     with pytest.raises(AirflowFailException, match="nobody has asked"):
-        task.execute_complete({}, {"error": "nobody has asked"}, result={})
+        task.execute_complete({}, {"error": "nobody has asked"})
