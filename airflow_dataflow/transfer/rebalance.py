@@ -51,42 +51,54 @@ def _copy(store: Store, manifest: Manifest, source: Directory, tier: Tier, progr
 
 
 def rebalance(
-    store: Store, datasets: Sequence[str] | None = None, *, hot_versions: int = 1, progress: Progress = no_progress
+    store: Store,
+    datasets: Sequence[str] | None = None,
+    *,
+    hot_versions: int = 1,
+    warm_versions: int = 1,
+    progress: Progress = no_progress,
 ) -> list[Move]:
-    """Move all but the newest versions of each dataset to the coldest tier.
+    """Move all but the newest versions of each dataset to the warm tier, and all but the newest there to the coldest.
+
+    A version never moves to a nearer tier.
 
     A move copies, verifies, changes the catalog and only then deletes, so a kill at any point loses nothing; the next
     call finishes it, also the deletion of a copy that the catalog has already forgotten.
 
     :param datasets: names of the datasets; all when ``None``.
     :param hot_versions: how many versions of each dataset stay where they are.
+    :param warm_versions: how many of the next ones lie on the first tier of class ``warm``; a store without such a tier
+        has none.
     :returns: the moves that were made, none when everything lies where it should.
     """
     if hot_versions < 1:
         raise InvalidInputError(f"hot_versions must be at least 1, got {hot_versions}")
+    if warm_versions < 0:
+        raise InvalidInputError(f"warm_versions must be at least 0, got {warm_versions}")
+    warm = next((tier for tier in store.tiers if tier.tier_class == "warm"), store.tiers[-1])
     return [
         move
         for dataset in (store.catalog.datasets() if datasets is None else datasets)
-        for manifest in store.catalog.manifests(dataset)[hot_versions:]
-        for move in _demote(store, manifest, progress)
+        for age, manifest in enumerate(store.catalog.manifests(dataset)[hot_versions:])
+        for move in _demote(store, manifest, warm if age < warm_versions else store.tiers[-1], progress)
     ]
 
 
-def _demote(store: Store, manifest: Manifest, progress: Progress) -> list[Move]:
-    coldest = store.tiers[-1]
+def _demote(store: Store, manifest: Manifest, target: Tier, progress: Progress) -> list[Move]:
+    """Give up the copies on tiers that are nearer than ``target``, once it has one."""
     moves = []
-    for tier in store.tiers[:-1]:
+    for tier in store.tiers[: store.tiers.index(target)]:
         folder = store.place(tier, manifest.dataset, manifest.version)
         if not folder.files():
             continue
         # Files without a manifest are what a move or copy that was killed left; they are no copy of anything.
         whole = folder.exists(MANIFEST_NAME)
         if whole:
-            _copy(store, manifest, folder, coldest, progress)
+            _copy(store, manifest, folder, target, progress)
             store.catalog.remove_replica(store.replica(manifest, tier))
         store.remove_copy(tier, manifest.dataset, manifest.version)
         if not whole:
             continue
-        log.info("moved %s from %s to %s: %s bytes", manifest.reference, tier.name, coldest.name, manifest.total_bytes)
-        moves.append(Move(manifest.reference, tier.name, coldest.name, manifest.total_bytes))
+        log.info("moved %s from %s to %s: %s bytes", manifest.reference, tier.name, target.name, manifest.total_bytes)
+        moves.append(Move(manifest.reference, tier.name, target.name, manifest.total_bytes))
     return moves
