@@ -26,9 +26,39 @@ def _tiers(store: Store, reference: str) -> list[str | None]:
     return [replica.tier for replica in store.catalog.replicas(made.dataset, made.version)]
 
 
-def test_all_but_the_newest_version_go_to_the_coldest_tier(store: Store, tmp_path: Path) -> None:
-    old, middle, new = (make_version(store, at) for at in (FIRST, SECOND, THIRD))
+def test_versions_get_colder_with_age_a_tier_at_a_time(store: Store) -> None:
+    old = make_version(store, FIRST)
+    assert rebalance(store) == []
+    middle = make_version(store, SECOND)
+    assert rebalance(store) == [Move(old.reference, "hot", "warm", old.total_bytes)]
+    new = make_version(store, THIRD)
     assert rebalance(store) == [
+        Move(middle.reference, "hot", "warm", middle.total_bytes),
+        Move(old.reference, "warm", "cold", old.total_bytes),
+    ]
+    assert [_tiers(store, made.reference) for made in (old, middle, new)] == [["cold"], ["warm"], ["hot"]]
+    assert rebalance(store) == []
+    check_catalog(store)
+
+
+def test_a_version_never_moves_to_a_nearer_tier(store: Store) -> None:
+    old = make_version(store, FIRST)
+    make_version(store, SECOND)
+    assert len(rebalance(store, warm_versions=0)) == 1
+    assert rebalance(store, warm_versions=5) == []
+    assert _tiers(store, old.reference) == ["cold"]
+
+
+def test_a_store_without_a_warm_tier_keeps_nothing_warm(store: Store) -> None:
+    two = Store([store.tier("hot"), store.tier("cold")], store.catalog)
+    old = make_version(two, FIRST)
+    make_version(two, SECOND)
+    assert rebalance(two, warm_versions=5) == [Move(old.reference, "hot", "cold", old.total_bytes)]
+
+
+def test_all_but_the_newest_version_go_to_the_coldest_tier_when_none_stays_warm(store: Store, tmp_path: Path) -> None:
+    old, middle, new = (make_version(store, at) for at in (FIRST, SECOND, THIRD))
+    assert rebalance(store, warm_versions=0) == [
         Move(middle.reference, "hot", "cold", middle.total_bytes),
         Move(old.reference, "hot", "cold", old.total_bytes),
     ]
@@ -36,7 +66,7 @@ def test_all_but_the_newest_version_go_to_the_coldest_tier(store: Store, tmp_pat
     assert visible(store.tier("cold").directory) == [old.reference, middle.reference]
     assert [_tiers(store, made.reference) for made in (old, middle, new)] == [["cold"], ["cold"], ["hot"]]
     assert not (tmp_path / "hot" / DATASET / old.version).exists()
-    assert rebalance(store) == []
+    assert rebalance(store, warm_versions=0) == []
     check_catalog(store)
 
 
@@ -50,6 +80,11 @@ def test_as_many_versions_stay_hot_as_were_asked_for(store: Store, hot_versions:
 def test_at_least_one_version_stays_hot(store: Store) -> None:
     with pytest.raises(InvalidInputError, match="hot_versions must be at least 1, got 0"):
         rebalance(store, hot_versions=0)
+
+
+def test_fewer_than_no_versions_cannot_be_warm(store: Store) -> None:
+    with pytest.raises(InvalidInputError, match="warm_versions must be at least 0, got -1"):
+        rebalance(store, warm_versions=-1)
 
 
 def test_only_the_datasets_that_were_named_are_moved(store: Store) -> None:
@@ -80,7 +115,8 @@ def test_every_copy_above_the_coldest_tier_is_given_up(store: Store) -> None:
     old = make_version(store, FIRST)
     copy_version(store, old.reference, "warm")
     make_version(store, SECOND)
-    assert [(move.source, move.target) for move in rebalance(store)] == [("hot", "cold"), ("warm", "cold")]
+    moves = rebalance(store, warm_versions=0)
+    assert [(move.source, move.target) for move in moves] == [("hot", "cold"), ("warm", "cold")]
     assert _tiers(store, old.reference) == ["cold"]
 
 
@@ -93,7 +129,7 @@ def test_a_version_that_is_damaged_is_neither_moved_nor_deleted(store: Store, tm
     with pytest.raises(CorruptDataError, match=r"quarantine/0\.bin has 1 bytes"):
         rebalance(store)
     assert tree(tmp_path / "hot") == before
-    assert visible(store.tier("cold").directory) == []
+    assert visible(store.tier("warm").directory) == []
     assert _tiers(store, old.reference) == ["hot"]
 
 
@@ -104,13 +140,13 @@ def test_a_damaged_cold_copy_is_replaced_before_the_hot_one_goes(store: Store, t
     damaged = tmp_path / "cold" / DATASET / old.version / "data" / "0.bin"
     damaged.write_bytes(b"?" * damaged.stat().st_size)
     make_version(store, SECOND)
-    rebalance(store)
+    rebalance(store, warm_versions=0)
     assert visible(store.tier("cold").directory) == [old.reference]
     check_catalog(store)
 
 
 def _rebalance(folder: Path, *cold: Any) -> None:
-    rebalance(open_store(folder, cold=cold or None))
+    rebalance(open_store(folder, cold=cold or None), warm_versions=0)
 
 
 def test_a_move_killed_at_any_step_loses_nothing_and_a_retry_finishes_it(tmp_path: Path) -> None:
@@ -176,11 +212,11 @@ def test_a_move_that_was_killed_while_deleting_is_finished(store: Store, tmp_pat
     old = make_version(store, FIRST)
     make_version(store, SECOND)
     left = tree(tmp_path / "hot" / DATASET / old.version / "data")
-    rebalance(store)
+    rebalance(store, warm_versions=0)
     for path, content in left.items():
         (tmp_path / "hot" / DATASET / old.version / "data").mkdir(parents=True, exist_ok=True)
         (tmp_path / "hot" / DATASET / old.version / "data" / path).write_bytes(content)
-    assert rebalance(store) == []
+    assert rebalance(store, warm_versions=0) == []
     assert not (tmp_path / "hot" / DATASET / old.version).exists()
     assert visible(store.tier("cold").directory) == [old.reference]
 
