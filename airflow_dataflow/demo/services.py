@@ -98,6 +98,10 @@ class Services:
         with self.api() as api:
             self._wait_until_healthy(api)
 
+    def start_component(self, name: str) -> None:
+        """Start one of Airflow's components again, after it has ended."""
+        self._start(self.components[name])
+
     def api(self) -> AirflowApi:
         """Return a client of Airflow's API, logged in."""
         return AirflowApi(self.url, USER, self.password)
@@ -158,7 +162,9 @@ class Services:
         if self._s3.pid is None or self._s3.exit_code is not None:
             return
         try:
-            self._s3_files().get(f"{BUCKET}/", f"{self.home.objects}/", recursive=True)
+            files = self._s3_files()
+            if files.find(BUCKET):
+                files.get(f"{BUCKET}/", f"{self.home.objects}/", recursive=True)
         except (OSError, ValueError) as error:
             log.warning("the objects of the S3 server are lost: %s", error)
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_dataflow.hooks.storage import split_conn_id, storage_options
@@ -48,6 +49,14 @@ class Watched:
         remote = bool(separator) and scheme not in ("file", "local")
         return f"{scheme}://{rest.partition('/')[0]}" if remote else "", split_conn_id(self.url, self.conn_id)[1]
 
+    def url_of(self, file: FoundFile) -> str:
+        """Return the URL of a file, without a connection in it."""
+        if not self.place[0]:
+            return Path(file.path).as_uri()
+        scheme, _, host = self.place[0].partition("://")
+        # Object stores count the bucket as a part of the path, file systems do not count the host.
+        return f"{scheme}://{'' if file.path.startswith(f'{host}/') else host}{file.path}"
+
     def open(self) -> AbstractFileSystem:
         """Return the file system, with what its connection says now."""
         from airflow_dataflow.storage.backends import open_url
@@ -81,12 +90,19 @@ def _ingested_suffixes() -> frozenset[str]:
 class Sight:
     """What a look found of the files that somebody waits for."""
 
+    folder: str
+    """The folder that was looked at for them."""
+    files: list[FoundFile]
+    """All files that count."""
     complete: list[FoundFile]
-    """Files that have not changed for the settle time."""
-    unsettled: int
-    """Number of files that have."""
+    """Those of them that have not changed for the settle time."""
     missing: bool
     """Whether the folder itself was not there."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether there are files that have changed within the settle time."""
+        return len(self.complete) < len(self.files)
 
 
 class Folder:
@@ -139,7 +155,7 @@ class Folder:
         files = selection(self._listing)
         limit = self._looked_at - settle_seconds
         complete = [file for file in files if self._since[file.path] <= limit]
-        return Sight(complete, len(files) - len(complete), self._listing.missing)
+        return Sight(selection.folder, files, complete, self._listing.missing)
 
 
 def look_twice(watched: Watched, settle_seconds: float) -> Sight:
