@@ -79,8 +79,7 @@ def inputs_of(store: Store, parent: Manifest) -> list[Input]:
 
 def _previous(store: Store, parent: Manifest, target: str, fingerprint: str, work: str) -> Previous | None:
     """Return the newest other version of ``target``, if the same rules have made it from the same dataset."""
-    others = (manifest for manifest in store.catalog.manifests(target) if manifest.fingerprint != fingerprint)
-    newest = next(others, None)
+    newest = store.catalog.newest(target, besides=fingerprint)
     if newest is None or newest.statistics.get("work") != work:
         return None
     if [reference.partition("@")[0] for reference in newest.parents] != [parent.dataset]:

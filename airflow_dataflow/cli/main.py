@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from typing import NoReturn, cast
 
 from airflow_dataflow import __version__
@@ -84,7 +84,8 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
         work = getattr(importlib.import_module(f"airflow_dataflow.cli.{module}"), function)
         # Logs and prints of libraries go to standard error, so that the answer stays alone on standard output.
         bars = nullcontext(no_progress) if command.prints_itself else progress_bars(sys.stderr)
-        with redirect_stdout(sys.stderr), bars as progress:
+        with redirect_stdout(sys.stderr), bars as progress, ExitStack() as arguments.ending:
+            arguments.command = command
             answer = cast("Answer", work(arguments, progress))
         show(answer, arguments.format)
         sys.stdout.flush()

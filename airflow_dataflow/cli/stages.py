@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -122,7 +122,8 @@ def _make(arguments: Namespace, work: Work, inputs: Sequence[str], output: str, 
     """
     references = [Reference.looks_like(item) for item in inputs]
     if all(references):
-        made = work(open_store(arguments), inputs, output, datetime.now(UTC))
+        store = open_store(arguments)
+        made = work(store, inputs, output, _after_the_newest(store, output))
         return made, made.reference
     if any(references):
         raise InvalidInputError(f"{' and '.join(inputs)}: name two references, or two folders")
@@ -133,6 +134,12 @@ def _make(arguments: Namespace, work: Work, inputs: Sequence[str], output: str, 
         sources = store.references[: len(inputs)]
         at = max(store.manifest(source).created_at for source in sources)
         return work(store, sources, name, at), output
+
+
+def _after_the_newest(store: Store, dataset: str) -> datetime:
+    """Return the time, or where the clock was set back a moment at which the new version is still the latest one."""
+    newest, now = store.catalog.newest(dataset), datetime.now(UTC)
+    return now if newest is None else max(now, newest.created_at + timedelta(seconds=1))
 
 
 def _counts(manifest: Manifest, where: str) -> Answer:

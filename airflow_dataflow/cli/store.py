@@ -20,8 +20,18 @@ _TIER_KEYS = ("name", "class", "url", "storage_options")
 def open_store(arguments: Namespace) -> Store:
     """Return the store that ``--store``, the environment variable ``DATAFLOW_STORE`` or ``--conn-id`` names.
 
+    What the command reads from it is recorded when the command ends.
+
     :raises InvalidInputError: when that does not describe a store.
     """
+    from airflow_dataflow.datasets.catalog.reads import Reader
+
+    reader = Reader(command=arguments.command.name)
+    store: Store = arguments.ending.enter_context(_store(arguments).read_by(reader))
+    return store
+
+
+def _store(arguments: Namespace) -> Store:
     path = _file(arguments)
     if path:
         return read_store(path)

@@ -119,8 +119,7 @@ def _stem(entry: FileEntry) -> str:
 
 def _previous(store: Store, target: str, fingerprint: str, work: str) -> Manifest | None:
     """Return the newest other version of ``target``, if the same recipe and code made it from the same dataset."""
-    others = (manifest for manifest in store.catalog.manifests(target) if manifest.fingerprint != fingerprint)
-    newest = next(others, None)
+    newest = store.catalog.newest(target, besides=fingerprint)
     if newest is None or newest.statistics.get("work") != work:
         return None
     try:

@@ -114,7 +114,7 @@ def ingest(
 
 
 def _newest(store: Store, dataset: str) -> Manifest | None:
-    newest = next(iter(store.catalog.manifests(dataset)), None)
+    newest = store.catalog.newest(dataset)
     if newest is not None and "landing" not in newest.statistics:
         raise InvalidInputError(f"{newest.reference} was not made by ingest: give the raw files a dataset of their own")
     return newest

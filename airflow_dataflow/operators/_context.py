@@ -16,6 +16,7 @@ from airflow_dataflow.progress import log_progress
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, BaseHook, BaseOperator, Context
 
+    from airflow_dataflow.datasets.catalog.reads import Reader
     from airflow_dataflow.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,20 @@ def run_time(context: Context) -> datetime:
     if moment is None:
         raise ValueError(f"run {run.run_id!r} has neither run_after nor a logical date")
     return moment
+
+
+def task_reader(context: Context) -> Reader:
+    """Return the task as the catalog names it when it reads a version."""
+    from airflow_dataflow.datasets.catalog.reads import Reader
+
+    task = context["ti"]
+    return Reader(
+        dag_id=task.dag_id,
+        run_id=task.run_id,
+        task_id=task.task_id,
+        map_index=task.map_index,
+        try_number=task.try_number,
+    )
 
 
 def task_progress(context: Context, every_seconds: float = 5.0) -> Progress:

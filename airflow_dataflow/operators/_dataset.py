@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AssetAlias, BaseOperator
 
 from airflow_dataflow.assets import VERSIONS_ALIAS, dataset_asset, event_extra, parent_uris
 from airflow_dataflow.hooks.dataflow import DataflowHook
-from airflow_dataflow.operators._context import announce, run_time, task_progress
+from airflow_dataflow.operators._context import announce, run_time, task_progress, task_reader
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class DatasetOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Make the version and return its fixed reference."""
         hook = DataflowHook(self.dataflow_conn_id)
-        with fail_at_once_on_terminal_errors():
-            manifest = self.make_version(hook.store, at=run_time(context), progress=task_progress(context))
+        with fail_at_once_on_terminal_errors(), hook.store.read_by(task_reader(context)) as store:
+            manifest = self.make_version(store, at=run_time(context), progress=task_progress(context))
         self._log_rows(manifest)
         asset = dataset_asset(manifest.dataset, self.dataflow_conn_id)
         announce(self, context, hook, asset, extra=event_extra(manifest), inputs=self.lineage_inputs(manifest))

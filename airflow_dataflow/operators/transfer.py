@@ -12,7 +12,7 @@ from airflow_dataflow.datasets.name import Reference
 from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.hooks.storage import split_conn_id, storage_options, uri
-from airflow_dataflow.operators._context import announce, task_progress
+from airflow_dataflow.operators._context import announce, task_progress, task_reader
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class TransferOperator(BaseOperator):
                 inputs = [
                     dataset_asset(Reference.parse(source).dataset, self.dataflow_conn_id).uri for source in sources
                 ]
-                report = self._publish(hook.store, sources, task_progress(context))
+                with hook.store.read_by(task_reader(context)) as store:
+                    report = self._publish(store, sources, task_progress(context))
             else:
                 inputs = [uri(source) for source in sources]
                 report = self._copy(sources, task_progress(context))

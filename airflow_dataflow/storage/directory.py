@@ -90,12 +90,29 @@ class Directory:
     :param fs: the file system.
     :param root: the folder's path as the file system knows it.
     :param storage_class: class that new files get, e.g. ``STANDARD_IA``; the store's own choice when ``None``.
+    :param tally: counts what is read of its files; nobody does when ``None``.
     """
 
-    def __init__(self, fs: AbstractFileSystem, root: str, *, storage_class: str | None = None) -> None:
+    def __init__(
+        self,
+        fs: AbstractFileSystem,
+        root: str,
+        *,
+        storage_class: str | None = None,
+        tally: ReadTally | None = None,
+    ) -> None:
         self.fs = fs
         self.root = root.rstrip("/") or "/"
         self.storage_class = storage_class
+        self.tally = tally
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Counts belong to the process that opened the store; another one would count where nobody looks.
+        return self.__dict__ | {"tally": None}
+
+    def counted(self, tally: ReadTally) -> Directory:
+        """Return this folder, with somebody who counts what is read."""
+        return Directory(self.fs, self.root, storage_class=self.storage_class, tally=tally)
 
     @classmethod
     def from_url(
@@ -143,7 +160,7 @@ class Directory:
 
     def child(self, relative: str) -> Directory:
         """Return the folder ``relative`` below this one."""
-        return Directory(self.fs, self.path(relative), storage_class=self.storage_class)
+        return Directory(self.fs, self.path(relative), storage_class=self.storage_class, tally=self.tally)
 
     def parent(self) -> tuple[Directory, str]:
         """Return the folder that this one lies in, and its name there."""
@@ -256,7 +273,7 @@ class Directory:
         """Copy a file into another folder of the same file system, without moving its bytes through this process."""
         goal = target.path(target_relative)
         with errors_explained(target_relative, target.backend, goal):
-            target.backend.copy(self.path(relative), goal)
+            target.backend.copy(self.hand_out(relative, expected_bytes=0), goal)
 
     def share(self, relative: str, target: Directory, target_relative: str) -> bool:
         """Make a file in another folder of the same file system out of the stored bytes of one in this folder.

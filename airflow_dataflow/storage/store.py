@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from airflow_dataflow.datasets.catalog.catalog import Catalog, Replica
+from airflow_dataflow.datasets.catalog.reads import Purpose, Reader
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Kind, Manifest, new_version_id
 from airflow_dataflow.datasets.name import Reference, check_dataset_name, is_dataset_name, is_version_id
 from airflow_dataflow.errors import BusyError, CorruptDataError, InvalidInputError, NotFoundError, did_you_mean
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.draft import VersionDraft, verify
+from airflow_dataflow.storage.reading import ReadLog
 from airflow_dataflow.storage.tier import TIER_CLASSES, Tier
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ class Store:
             raise InvalidInputError(f"tier names must differ, got {names}")
         self.tiers = tuple(sorted(tiers, key=lambda tier: TIER_CLASSES.index(tier.tier_class)))
         self.catalog = catalog
+        self.read_log = ReadLog(catalog)
+        """Collects what is read of the versions that :meth:`directory` opens."""
 
     # tiers ------------------------------------------------------------------------------------
 
@@ -60,12 +64,25 @@ class Store:
         """
         return self.catalog.resolve(reference)
 
-    def directory(self, manifest: Manifest) -> Directory:
-        """Return the folder of the nearest copy of a version.
+    def directory(self, manifest: Manifest, *, tier: str | None = None, purpose: Purpose = "use") -> Directory:
+        """Return the folder of a version's copy, for reading; what is read of it is recorded in the catalog.
 
-        :raises NotFoundError: when no tier of the store holds it.
+        :param tier: name of the tier; the nearest one that holds the version when ``None``.
+        :param purpose: why it is read.
+        :raises NotFoundError: when that tier, or any, does not hold it.
         """
-        return self.place(self.tier_of(manifest), manifest.dataset, manifest.version)
+        return self.reading(self.tier_of(manifest, tier), manifest, purpose)
+
+    def reading(self, tier: Tier, manifest: Manifest, purpose: Purpose) -> Directory:
+        """Return the folder of a version on a tier, whether the catalog knows that copy or not, for reading."""
+        tally = self.read_log.tally(manifest.dataset, manifest.version, tier.name, purpose)
+        return self.place(tier, manifest.dataset, manifest.version).counted(tally)
+
+    @contextmanager
+    def read_by(self, reader: Reader) -> Iterator[Store]:
+        """Say who reads versions inside the block; what was read is recorded when it ends."""
+        with self.read_log.read_by(reader):
+            yield self
 
     def tier_of(self, manifest: Manifest, name: str | None = None) -> Tier:
         """Return the nearest tier that holds a version, or the tier of that name if it does.

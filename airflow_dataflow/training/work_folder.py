@@ -70,7 +70,7 @@ def bring_in(directory: Directory, files: Mapping[Path, FileEntry]) -> None:
     for target, entry in files.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         if directory.is_local:
-            target.symlink_to(directory.path(entry.path))
+            target.symlink_to(directory.hand_out(entry.path, expected_bytes=entry.bytes))
             continue
         with directory.open(entry.path) as reader, target.open("wb") as writer:
             shutil.copyfileobj(reader, writer, CHUNK_BYTES)

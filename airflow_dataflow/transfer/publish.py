@@ -49,7 +49,7 @@ def publish(
         published = Replica(
             dataset=manifest.dataset, version=manifest.version, location=_short(place.url), tier=None, url=place.url
         )
-        report = copy_version_files(manifest, store.directory(manifest), place, progress=progress)
+        report = copy_version_files(manifest, store.directory(manifest, purpose="publish"), place, progress=progress)
         store.catalog.put_replica(published)
         log.info("published %s to %s: %s", manifest.reference, place.url, report)
         total += report

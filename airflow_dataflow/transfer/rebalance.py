@@ -40,7 +40,7 @@ def copy_version(store: Store, reference: str, target: str, *, progress: Progres
     :raises InvalidInputError: when there is no such tier.
     """
     manifest = store.manifest(reference)
-    return _copy(store, manifest, store.directory(manifest), store.tier(target), progress)
+    return _copy(store, manifest, store.directory(manifest, purpose="move"), store.tier(target), progress)
 
 
 def _copy(store: Store, manifest: Manifest, source: Directory, tier: Tier, progress: Progress) -> TransferReport:
@@ -88,7 +88,7 @@ def _demote(store: Store, manifest: Manifest, target: Tier, progress: Progress) 
     """Give up the copies on tiers that are nearer than ``target``, once it has one."""
     moves = []
     for tier in store.tiers[: store.tiers.index(target)]:
-        folder = store.place(tier, manifest.dataset, manifest.version)
+        folder = store.reading(tier, manifest, "move")
         if not folder.files():
             continue
         # Files without a manifest are what a move or copy that was killed left; they are no copy of anything.
@@ -99,6 +99,8 @@ def _demote(store: Store, manifest: Manifest, target: Tier, progress: Progress) 
         store.remove_copy(tier, manifest.dataset, manifest.version)
         if not whole:
             continue
+        # Once more: a rebuild of the catalog may have seen the manifest and recorded the copy meanwhile.
+        store.catalog.remove_replica(store.replica(manifest, tier))
         log.info("moved %s from %s to %s: %s bytes", manifest.reference, tier.name, target.name, manifest.total_bytes)
         moves.append(Move(manifest.reference, tier.name, target.name, manifest.total_bytes))
     return moves
