@@ -17,11 +17,9 @@ setup: ## Make or update the virtual environment .venv, with EXTRAS="hdfs postgr
 	echo "error: Python 3.11 or later is needed and was not found; on Debian 12 run 'apt-get install python3 python3-venv'," \
 	  "elsewhere name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1
 
-demo: override EXTRAS += $(filter hdfs,$(TIERS))
 demo: setup ## Run some nights of the data flow under a real Airflow; with TIERS=hdfs on a real HDFS, too; on your own file with INPUT=file TEXT=column LABEL=column [ID=column]
 	@$(BIN)/dataflow demo $${TIERS:+--tiers "$$TIERS"} $${INPUT:+--input "$$INPUT"} $${TEXT:+--text "$$TEXT"} $${LABEL:+--label "$$LABEL"} $${ID:+--id "$$ID"}
 
-ui: override EXTRAS += $(filter hdfs,$(TIERS))
 ui: setup ## Start Airflow with the demo's DAGs, print the address and the log-in, and stay until Ctrl-C; TIERS=hdfs as above
 	@$(BIN)/dataflow demo --ui $${TIERS:+--tiers "$$TIERS"}
 

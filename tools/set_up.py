@@ -1,6 +1,6 @@
 """Make or update the virtual environment .venv; `make setup` runs it with any Python 3.11 or later.
 
-Arguments are more extras of pyproject.toml to install: `hdfs` for the demo with HDFS, `all` for the tests.
+Arguments are more extras of pyproject.toml to install, e.g. `all` for the tests.
 It needs nothing but the standard library. A stamp in the environment for each extra, keyed by all that decides its
 content, lets the next call return at once.
 """

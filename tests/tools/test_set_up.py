@@ -165,8 +165,8 @@ def test_help_lists_every_command() -> None:
         assert f"make {target} " in shown
 
 
-def test_the_environment_of_the_tests_has_every_extra_and_that_of_the_demo_with_hdfs_what_it_needs() -> None:
-    for arguments, extras in {("test",): "all", ("demo", "TIERS=hdfs"): "hdfs", ("demo",): ""}.items():
+def test_only_the_environment_of_the_tests_has_every_extra() -> None:
+    for arguments, extras in {("test",): "all", ("demo", "TIERS=hdfs"): "", ("setup", "EXTRAS=gcs"): "gcs"}.items():
         assert f"tools/set_up.py {extras};" in make("--dry-run", *arguments).stdout
 
 
