@@ -269,7 +269,7 @@ def open_url(url: str, storage_options: Mapping[str, Any] | None = None) -> tupl
     options: dict[str, Any] = {} if scheme in ("file", "local") else {"use_listings_cache": False}
     options |= storage_options or {}
     try:
-        kind = getattr(_module((scheme,)), "FILE_SYSTEM", None)
+        kind = getattr(_module(_protocols(scheme)), "FILE_SYSTEM", None)
         if kind is None:
             fs, root = fsspec.url_to_fs(url, **options)
             return fs, cast(str, root)
@@ -298,6 +298,16 @@ def _module(protocols: tuple[str, ...]) -> ModuleType | None:
         if entry.name in protocols:
             return cast(ModuleType, entry.load())
     return None
+
+
+def _protocols(scheme: str) -> tuple[str, ...]:
+    """Return all names of a protocol that has several, such as ``gs`` and ``gcs``."""
+    import fsspec
+
+    if scheme in _builtin() or scheme not in fsspec.available_protocols():
+        return (scheme,)
+    names = fsspec.get_filesystem_class(scheme).protocol
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 @cache

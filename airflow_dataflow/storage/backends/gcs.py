@@ -1,0 +1,147 @@
+"""Google Cloud Storage (``gs://`` and ``gcs://``): an upload is visible when it is complete, and never half.
+
+A file that must not replace another is uploaded on the condition that none is there (``ifGenerationMatch=0``). Storage
+classes differ in price only: all of them can be read at once, also ``ARCHIVE``.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import aiohttp
+import requests
+from gcsfs.core import GCSFileSystem
+from gcsfs.retry import HttpError
+from google.auth.exceptions import GoogleAuthError, TransportError
+
+from airflow_dataflow.errors import AccessDeniedError, DataflowError, NotFoundError, TransferError
+from airflow_dataflow.storage.backends import Backend
+
+_PART_BYTES = 8 << 20
+_REQUESTS_AT_ONCE = 8
+_KEPT = ("contentType", "contentEncoding", "contentLanguage", "contentDisposition", "cacheControl", "metadata")
+_DENIED = (401, 403)
+_TOO_MANY = 429
+
+
+class GcsBackend(Backend):
+    """Buckets behind gcsfs. There are no locks: concurrent writers of one version write the same bytes.
+
+    Uploads that a killed process began are seen by nobody, cost nothing and end by themselves after a week.
+    """
+
+    storage_classes = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
+
+    def _open(self, path: str, *, exclusive: bool, expected_bytes: int) -> Any:  # noqa: ARG002 - parts are unlimited
+        return self.fs.open(path, "xb" if exclusive else "wb", block_size=_PART_BYTES, autocommit=False)
+
+    def _publish(self, file: Any, path: str, *, exclusive: bool) -> None:
+        if file.offset is None:
+            # Nothing was sent yet: one request instead of the two that a resumable upload takes.
+            mode = "create" if exclusive else "overwrite"
+            self.fs.pipe_file(path, file.buffer.getvalue(), content_type=file.content_type, mode=mode)
+            file.closed = True
+        else:
+            file.close()
+            file.commit()
+
+    def make_folder(self, path: str) -> None:
+        """Do nothing: there are no folders, and a bucket that is missing is an error rather than a wish."""
+
+    def remove_all(self, path: str) -> None:
+        """Delete every object below ``path``; gcsfs would take brackets in it for a pattern."""
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="gcs") as pool:
+            list(pool.map(self.fs.rm_file, self.fs.find(path)))
+
+    def stamp(self, path: str) -> str:
+        """Return the generation, which is another after each write."""
+        return f"generation:{self._object(path)['generation']}"
+
+    # storage classes --------------------------------------------------------------------------
+
+    def storage_class(self, path: str) -> str | None:
+        """Return the storage class of an object, ``None`` for a folder, which has none."""
+        found = self.fs.info(path)
+        return None if found["type"] == "directory" else str(found["storageClass"])
+
+    def set_storage_class(self, path: str, name: str) -> int:
+        """Rewrite an object, or all below a folder, in place; an object that changes meanwhile stays as it is.
+
+        What was written under a class with a minimum duration is charged until its end, as Google does.
+        """
+        self._check_storage_class(name)
+        found = self.fs.info(path)
+        objects = [found] if found["type"] == "file" else list(self.fs.find(path, detail=True).values())
+        others = [item for item in objects if item["storageClass"] != name]
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="gcs") as pool:
+            list(pool.map(lambda item: self._rewrite(item, name), others))
+        return len(others)
+
+    def _rewrite(self, found: dict[str, Any], storage_class: str) -> None:
+        bucket, key, _ = self.fs.split_path(found["name"])
+        place = "b/{}/o/{}/rewriteTo/b/{}/o/{}"
+        generation = found["generation"]
+        conditions = {"ifGenerationMatch": generation, "ifSourceGenerationMatch": generation}
+        # A body replaces all that describes the object, not only what it names.
+        body = {"storageClass": storage_class} | {field: found[field] for field in _KEPT if field in found}
+        answer: dict[str, Any] = {"done": False}
+        while not answer["done"]:
+            answer = self.fs.call(
+                "POST",
+                place,
+                bucket,
+                key,
+                bucket,
+                key,
+                json_out=True,
+                json=body,
+                **conditions,
+                rewriteToken=answer.get("rewriteToken"),
+            )
+
+    def _object(self, path: str) -> dict[str, Any]:
+        found = self.fs.info(path)
+        if found["type"] == "directory":
+            raise FileNotFoundError(path)
+        return dict(found)
+
+    # errors -----------------------------------------------------------------------------------
+
+    def explain(self, error: Exception, what: str, path: str) -> DataflowError | None:
+        """Tell a missing bucket, a refused credential and trouble on the way from each other."""
+        bucket = path.lstrip("/").partition("/")[0]
+        if isinstance(error, FileNotFoundError) and "/upload/storage/" in str(error):
+            return NotFoundError(f"no bucket {bucket!r} ({what}): create it, or correct the URL")
+        if isinstance(error, FileExistsError):
+            return None
+        said = " ".join(str(error).split()) or type(error).__name__
+        if _is_denied(error):
+            return AccessDeniedError(
+                f"bucket {bucket!r} refuses {what} ({said}): check the connection's credentials and what they may do"
+            )
+        if _is_trouble(error):
+            return TransferError(f"trouble with {what} in bucket {bucket!r}: {said}")
+        return super().explain(error, what, path)
+
+
+def _is_denied(error: Exception) -> bool:
+    if isinstance(error, HttpError):
+        return error.code in _DENIED
+    if isinstance(error, GoogleAuthError):
+        return not isinstance(error, TransportError)
+    return isinstance(error, OSError) and str(error).startswith("Forbidden: ")
+
+
+def _is_trouble(error: Exception) -> bool:
+    if isinstance(error, HttpError):
+        return error.code is None or error.code == _TOO_MANY or error.code >= 500  # noqa: PLR2004 - the server's fault
+    return isinstance(
+        error,
+        aiohttp.ClientError | requests.exceptions.RequestException | TransportError | ConnectionError | TimeoutError,
+    )
+
+
+BACKEND = GcsBackend
+FILE_SYSTEM = GCSFileSystem
+"""The one that speaks HTTP only; the other asks Google's control plane by gRPC for the kind of each bucket."""
