@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSensorTimeout,
-    BaseSensorOperator,
-    PokeReturnValue,
-)
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
-from airflow.triggers.base import StartTriggerArgs
+from airflow.providers.common.compat.sdk import PokeReturnValue
 
 from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
+from airflow_dataflow.sensors._waiting import WaitingSensor
 from airflow_dataflow.triggers._folders import INGESTED, Watched, look_twice
 from airflow_dataflow.triggers._restores import Restore
 from airflow_dataflow.triggers.storage import ObjectTrigger, RestoreTrigger, summary
@@ -26,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class ObjectSensor(BaseSensorOperator):
+class ObjectSensor(WaitingSensor):
     """Wait until files lie at a URL and have stopped to grow.
 
     Hidden and unfinished files (``.name``, ``_name``, ``name.part``, ``name.tmp``) do not count, nor do files of other
@@ -60,22 +53,13 @@ class ObjectSensor(BaseSensorOperator):
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, **kwargs)
+        super().__init__(poke_interval=poke_interval, deferrable=deferrable, **kwargs)
         self.url = url
         self.conn_id = conn_id
         self.min_files = min_files
         self.settle_seconds = settle_seconds
         self.formats = formats
-        self.deferrable = deferrable
-        # Older triggerers do not render templates; there a worker renders them and then hands over.
-        self.start_from_trigger = deferrable and AIRFLOW_V_3_3_PLUS
-        trigger_class, trigger_kwargs = self._trigger().serialize()
-        self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=trigger_class,
-            trigger_kwargs=trigger_kwargs,
-            next_method="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
-        )
+        self._start_in_triggerer()
 
     def _trigger(self) -> ObjectTrigger:
         return ObjectTrigger(
@@ -87,13 +71,6 @@ class ObjectSensor(BaseSensorOperator):
             poke_interval=self.poke_interval,
         )
 
-    def execute(self, context: Context) -> Any:
-        """Hand the waiting over to the triggerer, or wait here."""
-        if self.deferrable:
-            self.defer(trigger=self._trigger(), method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
-        with self._timeout_explained():
-            return super().execute(context)
-
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
         """Look twice, and tell whether the files are there and the same."""
         watched = Watched(url=self.url, conn_id=self.conn_id, formats=self.formats)
@@ -103,29 +80,16 @@ class ObjectSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=summary(watched, files))
 
-    def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
-        """End the task after an event that did not end it already, such as an error that a retry cannot change."""
-        if isinstance(event, dict) and "error" in event:
-            raise AirflowFailException(event["error"])
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the waiting."""
-        with self._timeout_explained():
-            return super().resume_execution(next_method, next_kwargs, context)
-
-    @contextmanager
-    def _timeout_explained(self) -> Iterator[None]:
-        try:
-            yield
-        except AirflowSensorTimeout as error:
-            raise AirflowSensorTimeout(
-                f"waited {timedelta(seconds=self.timeout)} for {self.min_files} complete files at {self.url}: check "
-                f"that they were delivered there, not hidden and of formats that count ({self.formats}), or raise "
-                "'timeout'"
-            ) from error
+    @property
+    def _waited_for(self) -> str:
+        return (
+            f"{self.min_files} complete files at {self.url}: check "
+            f"that they were delivered there, not hidden and of formats that count ({self.formats}), or raise "
+            "'timeout'"
+        )
 
 
-class RestoreSensor(BaseSensorOperator):
+class RestoreSensor(WaitingSensor):
     """Wait until all files of a version can be read, after ``RestoreDatasetOperator`` has asked for them.
 
     The waiting is done by Airflow's triggerer from the start to the end, so it takes no worker at all. The task fails
@@ -153,19 +117,11 @@ class RestoreSensor(BaseSensorOperator):
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, **kwargs)
+        super().__init__(poke_interval=poke_interval, deferrable=deferrable, **kwargs)
         self.reference = reference
         self.tier = tier
         self.dataflow_conn_id = dataflow_conn_id
-        self.deferrable = deferrable
-        self.start_from_trigger = deferrable and AIRFLOW_V_3_3_PLUS
-        trigger_class, trigger_kwargs = self._trigger().serialize()
-        self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=trigger_class,
-            trigger_kwargs=trigger_kwargs,
-            next_method="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
-        )
+        self._start_in_triggerer()
 
     def _trigger(self) -> RestoreTrigger:
         return RestoreTrigger(
@@ -175,13 +131,6 @@ class RestoreSensor(BaseSensorOperator):
             poke_interval=self.poke_interval,
         )
 
-    def execute(self, context: Context) -> Any:
-        """Hand the waiting over to the triggerer, or wait here."""
-        if self.deferrable:
-            self.defer(trigger=self._trigger(), method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
-        with self._timeout_explained():
-            return super().execute(context)
-
     def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
         """Look, and tell whether all files can be read."""
         with fail_at_once_on_terminal_errors():
@@ -189,22 +138,9 @@ class RestoreSensor(BaseSensorOperator):
             restore.look()
         return PokeReturnValue(is_done=restore.summary is not None, xcom_value=restore.summary)
 
-    def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002 - Airflow's signature
-        """End the task after an event that did not end it already: an error that a retry cannot change."""
-        if isinstance(event, dict) and "error" in event:
-            raise AirflowFailException(event["error"])
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the waiting."""
-        with self._timeout_explained():
-            return super().resume_execution(next_method, next_kwargs, context)
-
-    @contextmanager
-    def _timeout_explained(self) -> Iterator[None]:
-        try:
-            yield
-        except AirflowSensorTimeout as error:
-            raise AirflowSensorTimeout(
-                f"waited {timedelta(seconds=self.timeout)} for the restore of {self.reference}: archives take minutes "
-                "to two days, by storage class and speed; raise 'timeout', or ask for a faster 'speed'"
-            ) from error
+    @property
+    def _waited_for(self) -> str:
+        return (
+            f"the restore of {self.reference}: archives take minutes "
+            "to two days, by storage class and speed; raise 'timeout', or ask for a faster 'speed'"
+        )
