@@ -75,6 +75,7 @@ class HdfsCluster:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._hadoop = Hadoop(folder / "conf", {**self.client_config, **self._server_properties()})
         self._namenodes = [self._namenode(number) for number in range(self.options.namenodes)]
+        self._datanode_ports: list[int] = []
         self._datanodes = [self._datanode(number) for number in range(self.options.datanodes)]
         self._running: list[Service] = []
         self._keep_open: tuple[int, ...] = ()
@@ -180,7 +181,11 @@ class HdfsCluster:
         self.wait_for_datanodes(sum(service in self._running for service in self._datanodes))
 
     def wait_for_datanodes(self, count: int) -> None:
-        """Wait until each running NameNode knows exactly ``count`` live DataNodes."""
+        """Wait until each running NameNode knows exactly ``count`` live DataNodes, and those that run here answer."""
+        # A DataNode that comes back at once was never missed, so the count alone tells nothing of it.
+        running = zip(self._datanodes, self._datanode_ports, strict=True)
+        ports = [port for service, port in running if service in self._running]
+        self._wait("has DataNodes that answer", lambda: all(_answers_at("127.0.0.1", port) for port in ports))
         self._wait(f"has {count} live DataNodes", lambda: all(live == count for live in self._live_datanodes()))
 
     def fail_over(self, to: int) -> None:
@@ -298,8 +303,10 @@ class HdfsCluster:
         folder = (self.folder / f"datanode-{number}").absolute()
         volumes = [f"[{kind}]{(folder / kind.lower()).as_uri()}" for kind in _STORAGE_TYPES]
         arguments = ["-D", f"dfs.datanode.data.dir={','.join(volumes)}"]
-        for purpose in ("", "ipc.", "http."):
-            arguments += ["-D", f"dfs.datanode.{purpose}address=127.0.0.1:{reserve_port()}"]
+        ports = {purpose: reserve_port() for purpose in ("", "ipc.", "http.")}
+        for purpose, port in ports.items():
+            arguments += ["-D", f"dfs.datanode.{purpose}address=127.0.0.1:{port}"]
+        self._datanode_ports.append(ports["http."])
         return self._service(f"datanode-{number}", "hdfs.server.datanode.DataNode", arguments, heap="192m")
 
     def _service(self, name: str, main: str, arguments: Sequence[str], *, heap: str) -> Service:
@@ -337,9 +344,7 @@ class HdfsCluster:
 
     def _answers(self, number: int) -> bool:
         """Tell whether a NameNode takes requests of Hadoop's protocol."""
-        with socket.socket() as probe:
-            listens = probe.connect_ex(self.rpc_addresses[number]) == 0
-        return listens and "State" in self._bean(number, "NameNodeStatus")
+        return _answers_at(*self.rpc_addresses[number]) and "State" in self._bean(number, "NameNodeStatus")
 
     def _live_datanodes(self) -> list[int | None]:
         running = [number for number, service in enumerate(self._namenodes) if service in self._running]
@@ -357,6 +362,11 @@ class HdfsCluster:
 
 def _identifier(number: int) -> str:
     return f"namenode{number}"
+
+
+def _answers_at(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
 
 
 def _joined(address: tuple[str, int]) -> str:

@@ -27,6 +27,10 @@ class UnreachableError(ConnectionError):
     """No server answers, or a connection broke."""
 
 
+class DataNodeError(UnreachableError):
+    """The NameNode answers, but the DataNode that it has named does not."""
+
+
 class StandbyError(UnreachableError):
     """The NameNodes answer, but none of them is active."""
 

@@ -25,6 +25,8 @@ _KEPT_BYTES = 32 << 20
 _FIRST_SPAN_BYTES, _LONGEST_SPAN_BYTES = 4 << 20, 1 << 30
 _LEASE_SECONDS = 90.0
 """A NameNode leaves a writer that is gone its file for a minute, unless it is asked by Hadoop's own protocol."""
+_DATANODES_SECONDS = 30.0
+"""How long to look for a DataNode that answers; the NameNode notices late that one is gone."""
 _PAUSE_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _TRIES = 5
 _BROKEN = (UnreachableError, HdfsServerError, FileHeldError)
@@ -73,10 +75,18 @@ class HdfsWriter(io.RawIOBase):
     :param exclusive: refuse to replace a file.
     :param autocommit: take the place when the file is closed; otherwise :meth:`commit` does it.
     :param patience_seconds: how long to try again.
+    :param other_way: another way to HDFS, for a file that does not get on by ``client``.
     """
 
     def __init__(
-        self, client: HdfsClient, path: str, *, exclusive: bool, autocommit: bool, patience_seconds: float
+        self,
+        client: HdfsClient,
+        path: str,
+        *,
+        exclusive: bool,
+        autocommit: bool,
+        patience_seconds: float,
+        other_way: HdfsClient | None = None,
     ) -> None:
         super().__init__()
         self.path = path
@@ -89,6 +99,8 @@ class HdfsWriter(io.RawIOBase):
         self._partials: list[str] = []
         self._sink: Sink | None = None
         self._delivered = 0
+        self._other_way = other_way
+        self._refusals = 0
 
     # what a file can do -----------------------------------------------------------------------
 
@@ -180,9 +192,12 @@ class HdfsWriter(io.RawIOBase):
             self._delivered += len(piece)
 
     def _open(self) -> tuple[Sink, int]:
+        # hdfs-native goes back to the DataNodes that the NameNode names, dead ones too, until that has noticed; a
+        # DataNode that writes for WebHDFS avoids them.
+        client = self._other_way if self._other_way is not None and self._refusals > 1 else self._client
         if not self._window.start:
             self._partials.append(partial_name(posixpath.dirname(self.path)))
-            return self._client.create(self._partials[-1]), 0
+            return client.create(self._partials[-1]), 0
         length = self._client.recover(self._partials[-1])
         if length is None:
             raise FileHeldError(f"the end of {self._partials[-1]} is still being found out")
@@ -190,7 +205,7 @@ class HdfsWriter(io.RawIOBase):
             raise TransferError(
                 f"a connection broke, and HDFS has only {length:,} bytes of {self.path}: write it again"
             )
-        return self._client.append(self._partials[-1]), length
+        return client.append(self._partials[-1]), length
 
     def _finish(self) -> None:
         self._forward()
@@ -211,14 +226,21 @@ class HdfsWriter(io.RawIOBase):
                 return work()
             except _BROKEN as error:
                 self._drop_sink()
-                allowed = _LEASE_SECONDS if isinstance(error, FileHeldError) else self._patience_seconds
+                self._refusals += isinstance(error, UnreachableError)
                 tired = isinstance(error, HdfsServerError) and attempt >= _TRIES
-                if tired or time.monotonic() - since > max(allowed, self._patience_seconds):
+                if tired or time.monotonic() - since > self._allowed_seconds(error):
                     raise
                 level = logging.INFO if isinstance(error, FileHeldError) else logging.WARNING
                 log.log(level, "writing %s: %s; going on from where HDFS has it", self.path, error)
                 time.sleep(_PAUSE_SECONDS[min(attempt, len(_PAUSE_SECONDS) - 1)])
         raise AssertionError
+
+    def _allowed_seconds(self, error: Exception) -> float:
+        if isinstance(error, FileHeldError):
+            return max(_LEASE_SECONDS, self._patience_seconds)
+        if isinstance(error, UnreachableError):
+            return max(_DATANODES_SECONDS, self._patience_seconds)
+        return self._patience_seconds
 
     def _drop_sink(self) -> None:
         sink, self._sink = self._sink, None

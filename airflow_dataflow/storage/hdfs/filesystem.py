@@ -260,8 +260,17 @@ class HdfsFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         :param exclusive: refuse to replace a file.
         :param autocommit: let it appear when it is closed, rather than when it is committed.
         """
-        patience = self.options.patience
-        return HdfsWriter(self.client, path, exclusive=exclusive, autocommit=autocommit, patience_seconds=patience)
+        client, other = self.client, None
+        if isinstance(client, NativeHdfs) and importlib.util.find_spec("hdfs") is not None:
+            other = self.web
+        return HdfsWriter(
+            client,
+            path,
+            exclusive=exclusive,
+            autocommit=autocommit,
+            patience_seconds=self.options.patience,
+            other_way=other,
+        )
 
 
 class WebHdfsFileSystem(HdfsFileSystem):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
@@ -12,7 +13,14 @@ from urllib.parse import quote, urlsplit
 
 from airflow_dataflow.errors import MissingPackageError
 from airflow_dataflow.storage.hdfs.client import Entry
-from airflow_dataflow.storage.hdfs.faults import StandbyError, UnreachableError, UntrustedError, fault
+from airflow_dataflow.storage.hdfs.faults import (
+    DataNodeError,
+    HdfsServerError,
+    StandbyError,
+    UnreachableError,
+    UntrustedError,
+    fault,
+)
 
 if TYPE_CHECKING:
     from requests import Response
@@ -23,7 +31,9 @@ _CONNECT_SECONDS, _ANSWER_SECONDS = 10.0, 120.0
 _CONNECTIONS = 32
 _QUEUED_PIECES = 4
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
-_UNAUTHORIZED, _ERRORS_FROM = 401, 400
+_REDIRECT, _ERRORS_FROM, _UNAUTHORIZED = 307, 400, 401
+_DEAD_SECONDS = 60.0
+_DATANODES_ASKED = 4
 
 
 class WebHdfs:
@@ -38,6 +48,7 @@ class WebHdfs:
         self._urls = list(options.namenodes)
         self._client = _hdfscli(options)
         self._first = 0
+        self._dead: dict[str, float] = {}
 
     # requests ---------------------------------------------------------------------------------
 
@@ -48,14 +59,13 @@ class WebHdfs:
         :param operation: WebHDFS's operation, e.g. ``LISTSTATUS``.
         :param path: absolute path.
         :param stream: leave the body for the caller to read.
-        :returns: the answer; for ``CREATE`` and ``APPEND`` the one that names the DataNode.
+        :returns: the answer; it may be the one that names a DataNode to ask.
         :raises UnreachableError: when no NameNode answers as the active one in time.
         """
         local = f"/webhdfs/v1{quote(path, '/=')}"
         query = {"op": operation, **params}
-        follow = operation not in ("CREATE", "APPEND")
         return self.ask(
-            lambda base: self._send(method, base + local, params=query, allow_redirects=follow, stream=stream), path
+            lambda base: self._send(method, base + local, params=query, allow_redirects=False, stream=stream), path
         )
 
     def ask(self, request: Callable[[str], Response], path: str) -> Response:
@@ -87,6 +97,57 @@ class WebHdfs:
             raise UntrustedError(f"no trusted TLS connection to {_host(url)}: {_text(error)}") from error
         except (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError) as error:
             raise UnreachableError(f"{_host(url)}: {_text(error)}") from error
+
+    # DataNodes --------------------------------------------------------------------------------
+
+    def locate(self, method: str, operation: str, path: str, *, stream: bool = False, **params: str | int) -> Response:
+        """Send a request that a DataNode has to answer; return the answer that names one, none of the dead ones."""
+        dead = self._dead_datanodes()
+        if not dead:
+            return self.call(method, operation, path, stream=stream, **params)
+        try:
+            return self.call(method, operation, path, stream=stream, **params, excludedatanodes=",".join(dead))
+        except HdfsServerError:
+            # Nobody else has it: perhaps one of them is back.
+            self._dead.clear()
+            return self.call(method, operation, path, stream=stream, **params)
+
+    def fetch(self, operation: str, path: str, **params: str | int) -> Response:
+        """Return a DataNode's answer to a question, its body unread; another one is asked where one does not answer."""
+        for left in reversed(range(_DATANODES_ASKED)):
+            answer = self.locate("GET", operation, path, **params, stream=True)
+            if answer.status_code != _REDIRECT:
+                return answer
+            answer.close()
+            try:
+                return self._at_datanode("GET", answer.headers["Location"], path, stream=True)
+            except DataNodeError:
+                if not left:
+                    raise
+        raise AssertionError
+
+    def _at_datanode(self, method: str, url: str, path: str, **request: Any) -> Response:
+        try:
+            return _checked(self._send(method, url, **request), path)
+        except UnreachableError as error:
+            self._dead[_host(url)] = time.monotonic()
+            raise DataNodeError(f"DataNode {error}") from error
+
+    def _dead_datanodes(self) -> list[str]:
+        """Return the addresses, for transfers, of DataNodes that lately did not answer."""
+        limit = time.monotonic() - _DEAD_SECONDS
+        self._dead = {address: when for address, when in self._dead.items() if when > limit}
+        if not self._dead:
+            return []
+        live = self.bean("NameNodeInfo").get("LiveNodes")
+        if live is None:
+            return [address.rpartition(":")[0] for address in self._dead]
+        # The rest are known to be dead: the NameNode names them to nobody.
+        return [
+            str(node["xferaddr"])
+            for node in json.loads(live).values()
+            if self._dead.keys() & {node.get("infoAddr"), node.get("infoSecureAddr")}
+        ]
 
     # names ------------------------------------------------------------------------------------
 
@@ -143,26 +204,26 @@ class WebHdfs:
 
     def create(self, path: str) -> WebSink:
         """Begin a file, in place of one that is there."""
-        answer = self.call("PUT", "CREATE", path, overwrite="true")
+        answer = self.locate("PUT", "CREATE", path, overwrite="true")
         return WebSink(lambda pieces: self._upload("PUT", answer.headers["Location"], pieces, path))
 
     def append(self, path: str) -> WebSink:
         """Go on with a file that nobody writes."""
-        answer = self.call("POST", "APPEND", path)
+        answer = self.locate("POST", "APPEND", path)
         return WebSink(lambda pieces: self._upload("POST", answer.headers["Location"], pieces, path))
 
     def _upload(self, method: str, url: str, pieces: Iterator[bytes], path: str) -> None:
-        _checked(self._send(method, url, data=pieces), path)
+        self._at_datanode(method, url, path, data=pieces)
 
     def recover(self, path: str) -> int | None:
         """Append nothing: that ends a writing whose client has been silent for a minute, and tells if it has ended."""
-        answer = self.call("POST", "APPEND", path)
+        answer = self.locate("POST", "APPEND", path)
         self._upload("POST", answer.headers["Location"], iter(()), path)
         return self.info(path).bytes
 
     def read(self, path: str, start: int, length: int) -> _WebSource:
         """Read a part that lies inside a file."""
-        return _WebSource(self.call("GET", "OPEN", path, stream=True, offset=start, length=length))
+        return _WebSource(self.fetch("OPEN", path, offset=start, length=length))
 
     # the NameNodes themselves -----------------------------------------------------------------
 
