@@ -55,11 +55,35 @@ class VersionDraft:
         """Open a file of the version for writing; set ``rows`` on the writer when it is a table.
 
         :raises StorageFullError: when the tier is full.
+        :raises BusyError: when another attempt has written another content of the file.
         """
-        with self.directory.create(_checked(relative)) as writer:
-            yield writer
+        path, written = _checked(relative), False
+        try:
+            with self.directory.create(path, exclusive=not self.sole) as writer:
+                yield writer
+                written = True
+        except FileExistsError:
+            if not written:
+                raise
+            self._check_equal(path, writer.digest, writer.bytes_written)
         self._entries[relative] = FileEntry(
             path=relative, bytes=writer.bytes_written, digest=writer.digest, rows=writer.rows
+        )
+
+    def _check_equal(self, path: str, digest: str, size: int) -> None:
+        """Let a file that is there already stand for the one that was to be written, if they are equal.
+
+        Where nobody can have the sole right to write, several attempts may be at work on one version, and nobody knows
+        which of them still live. The same work writes the same bytes; nothing ever replaces other bytes, since they may
+        be part of a version by now.
+
+        :raises BusyError: when they differ.
+        """
+        if self.directory.digest(path) == (digest, size):
+            return
+        raise BusyError(
+            f"another attempt has written another {path} for {self.dataset}@{self.version}: a retry finds that version,"
+            " or 'dataflow datasets sweep' removes what a killed attempt left there"
         )
 
     def carry(self, entry: FileEntry, source: Directory, *, path: str | None = None) -> FileEntry:
@@ -70,7 +94,9 @@ class VersionDraft:
         :param path: its path in this version; the same as there when ``None``.
         """
         relative = _checked(path or entry.path)
-        if source.fs == self.directory.fs:
+        if not self.sole and self.directory.exists(relative):
+            self._check_equal(relative, entry.digest, entry.bytes)
+        elif source.fs == self.directory.fs:
             source.copy(entry.path, self.directory, relative)
         else:
             with (
@@ -174,14 +200,20 @@ def verify(directory: Directory, entry: FileEntry) -> None:
 
     :raises TransferError: when it is missing, or size or digest differ.
     """
+    found = damage(directory, entry)
+    if found is not None:
+        raise TransferError(found)
+
+
+def damage(directory: Directory, entry: FileEntry) -> str | None:
+    """Read a file back and say how it differs from its entry, ``None`` when it does not."""
     try:
         digest, size = directory.digest(entry.path)
-    except NotFoundError as error:
-        raise TransferError(
-            f"{directory.url}/{entry.path} is missing, but {entry.bytes:,} bytes were written there"
-        ) from error
+    except NotFoundError:
+        return f"{directory.url}/{entry.path} is missing, but {entry.bytes:,} bytes were written there"
     if (digest, size) != (entry.digest, entry.bytes):
-        raise TransferError(
+        return (
             f"{directory.url}/{entry.path} reads back as {size:,} bytes with {digest}, "
             f"but {entry.bytes:,} bytes with {entry.digest} were written"
         )
+    return None

@@ -11,21 +11,16 @@ from typing import Any
 
 import pytest
 
-from airflow_dataflow.datasets.catalog.catalog import Catalog
-from airflow_dataflow.datasets.manifest import Rows
 from airflow_dataflow.errors import (
     AccessDeniedError,
     ArchivedError,
-    BusyError,
     NotFoundError,
     TransferError,
     is_terminal,
 )
 from airflow_dataflow.storage.directory import Directory
-from airflow_dataflow.storage.store import Store
-from airflow_dataflow.storage.tier import Tier
-from tests.killing import at_once, killed_at
-from tests.storage.versions import DATASET, FIRST, check_catalog, make_version, open_store, visible
+from tests.killing import killed_at
+from tests.storage.versions import open_store
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 LARGE = bytes(range(256)) * (4096 * 21)
@@ -208,73 +203,3 @@ def test_an_upload_beside_the_tier_is_not_the_business_of_the_sweep(
         writer.write(LARGE)
         assert directory.remove_unfinished(LATER) == []
     assert other.size("large.bin") == len(LARGE)
-
-
-# a hot tier without locks ---------------------------------------------------------------------
-
-
-def _make(folder: Path, url: str, options: dict[str, Any]) -> str:
-    try:
-        return make_version(_store(folder, url, options), FIRST).reference
-    except BusyError:  # another process was quicker between the look and the start; so Airflow tries again
-        return make_version(_store(folder, url, options), FIRST).reference
-
-
-def _store(folder: Path, url: str, options: dict[str, Any]) -> Store:
-    tier = Tier(name="hot", tier_class="hot", url=url, storage_options=options)
-    return Store([tier], Catalog(f"sqlite:///{folder}/catalog.db"))
-
-
-def test_processes_that_make_one_version_at_once_make_one(
-    directory: Directory, s3_options: dict[str, Any], tmp_path: Path
-) -> None:
-    answers = at_once(*[(_make, (tmp_path, directory.url, s3_options))] * 3)
-    assert len(set(answers)) == 1
-    store = _store(tmp_path, directory.url, s3_options)
-    assert visible(store.hot.directory) == [answers[0]]
-    check_catalog(store)
-
-
-def test_a_version_killed_at_any_request_is_never_half_visible(
-    directory: Directory, s3_options: dict[str, Any], tmp_path: Path
-) -> None:
-    step, states = 1, set()
-    while killed_at(step, _make, tmp_path / str(step), f"{directory.url}/{step}", s3_options):
-        store = _store(tmp_path / str(step), f"{directory.url}/{step}", s3_options)
-        seen = visible(store.hot.directory)
-        states.add(len(seen))
-        made = _make(tmp_path / str(step), f"{directory.url}/{step}", s3_options)
-        assert visible(store.hot.directory) == [made]
-        check_catalog(store)
-        step += 5
-    assert states == {0, 1}
-
-
-def test_an_error_leaves_files_for_the_sweep_since_another_writer_may_be_at_work(
-    directory: Directory, s3_options: dict[str, Any], tmp_path: Path
-) -> None:
-    store = _store(tmp_path, directory.url, s3_options)
-    with pytest.raises(ZeroDivisionError), store.draft(DATASET, at=FIRST, fingerprint="4f2a9c") as draft:
-        _write_and_fail(draft)
-    assert len(store.hot.directory.files()) == 1
-    assert visible(store.hot.directory) == []
-    assert store.sweep(grace=timedelta(hours=1)) == []
-    assert store.sweep(grace=timedelta(hours=1), now=LATER) == [f"{directory.url}/{DATASET}/20261122T021500Z-4f2a9c"]
-    assert store.hot.directory.files() == {}
-
-
-def _write_and_fail(draft) -> None:
-    with draft.create("data/0.bin") as writer:
-        writer.write(b"x")
-    raise ZeroDivisionError
-
-
-def test_the_first_of_two_manifests_stays(directory: Directory, s3_options: dict[str, Any], tmp_path: Path) -> None:
-    store = _store(tmp_path, directory.url, s3_options)
-    with store.draft(DATASET, at=FIRST, fingerprint="4f2a9c") as slow:
-        with store.draft(DATASET, at=FIRST, fingerprint="4f2a9c") as fast:
-            first = fast.commit(Rows(), statistics={"who": "fast"})
-        with pytest.raises(BusyError, match="another process has just committed"):
-            slow.commit(Rows(), statistics={"who": "slow"})
-        assert slow.commit(Rows(), statistics={"who": "fast"}) == first
-    assert store.manifest(DATASET) == first
