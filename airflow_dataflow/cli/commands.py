@@ -83,7 +83,7 @@ OUTPUT = Argument(
 )
 REFERENCES = Argument(
     flags=("references",),
-    help="versions such as support/clean@latest; all versions when none",
+    help="versions such as support/clean@latest, or datasets with all their versions; everything when none",
     nargs="*",
     metavar="REFERENCE",
 )
@@ -97,7 +97,7 @@ GROUPS = {
 COMMANDS = (
     Command(
         name="demo",
-        help="Run two nights of the data flow under a real Airflow, on samples or on your own file",
+        help="Run nights of the data flow under a real Airflow: two on samples, or one on your own file",
         function="demo:demo",
         prints_itself=True,
         arguments=(
@@ -109,6 +109,11 @@ COMMANDS = (
             Argument(flags=("--text",), help="its column of texts", metavar="COLUMN"),
             Argument(flags=("--label",), help="its column that a model shall predict", metavar="COLUMN"),
             Argument(flags=("--id",), help="its column that names a row (default: row number)", metavar="COLUMN"),
+            Argument(
+                flags=("--tiers",),
+                help="local: tiers are folders (default); hdfs: start HDFS for the warm tier, and keep the cold one on S3",
+                choices=("local", "hdfs"),
+            ),
             Argument(flags=("--ui",), help="leave Airflow running until Ctrl-C", action="store_true"),
             Argument(
                 flags=("--home",),
@@ -212,14 +217,47 @@ COMMANDS = (
         ),
     ),
     Command(
+        name="datasets reads",
+        help="Show who has read versions: when, from which tier, how many bytes, which task or command",
+        function="datasets:show_reads",
+        arguments=(
+            Argument(
+                flags=("dataset",), help="name of a dataset; all datasets when none", nargs="?", metavar="DATASET"
+            ),
+            Argument(
+                flags=("--days",),
+                help="how far to look back (default 30)",
+                type=float,
+                default=30.0,
+                metavar="DAYS",
+            ),
+            *STORE,
+        ),
+    ),
+    Command(
         name="datasets verify",
-        help="Read every copy of versions back and compare it with its manifest",
+        help="Read copies of versions back, every file, and compare them with their manifests",
         function="datasets:verify_versions",
-        arguments=(REFERENCES, *STORE),
+        arguments=(
+            REFERENCES,
+            Argument(
+                flags=("--tier",),
+                help="only copies on this tier; may be repeated (default: all tiers)",
+                action="append",
+                default=[],
+                metavar="TIER",
+            ),
+            Argument(
+                flags=("--repair",),
+                help="write files that are bad anew, from another copy that has them whole",
+                action="store_true",
+            ),
+            *STORE,
+        ),
     ),
     Command(
         name="datasets sweep",
-        help="Remove what killed processes left: version folders without a manifest",
+        help="Remove what killed processes left, version folders without a manifest, and forget old reads",
         function="datasets:sweep_datasets",
         arguments=(
             Argument(
@@ -228,6 +266,13 @@ COMMANDS = (
                 type=float,
                 default=24.0,
                 metavar="HOURS",
+            ),
+            Argument(
+                flags=("--keep-reads-days",),
+                help="forget who has read what longer ago (default 400)",
+                type=float,
+                default=400.0,
+                metavar="DAYS",
             ),
             *STORE,
         ),
@@ -259,6 +304,11 @@ COMMANDS = (
                 flags=("--url",),
                 help="also check that this place can be written, e.g. s3://bucket/prefix",
                 metavar="URL",
+            ),
+            Argument(
+                flags=("--tiers",),
+                help="hdfs: also check for what 'dataflow demo --tiers hdfs' needs",
+                choices=("local", "hdfs"),
             ),
             *STORE,
         ),

@@ -128,12 +128,13 @@ class RebalanceTiersOperator(BaseOperator):
 
 
 class SweepDatasetsOperator(BaseOperator):
-    """Remove what killed tasks have left behind: folders of versions that were never finished.
+    """Remove what killed tasks have left behind, folders of versions that were never finished, and forget old reads.
 
     A retry is safe: what is gone is gone.
 
     :param grace: how long an unfinished version may go without a change before it counts as abandoned; longer than the
         longest pause of a task that is still running.
+    :param keep_reads: how long the catalog remembers who has read which version; placement learns from it.
     :param dataflow_conn_id: Airflow connection of the store (templated).
     """
 
@@ -143,18 +144,22 @@ class SweepDatasetsOperator(BaseOperator):
         self,
         *,
         grace: timedelta = timedelta(days=1),
+        keep_reads: timedelta = timedelta(days=400),
         dataflow_conn_id: str = DataflowHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.grace = grace
+        self.keep_reads = keep_reads
         self.dataflow_conn_id = dataflow_conn_id
 
     def execute(self, context: Context) -> list[str]:  # noqa: ARG002 - Airflow's signature
         """Remove the folders and return their URLs."""
         with fail_at_once_on_terminal_errors():
-            removed = DataflowHook(self.dataflow_conn_id).store.sweep(grace=self.grace)
-        self.log.info("removed %d folders of unfinished versions", len(removed))
+            store = DataflowHook(self.dataflow_conn_id).store
+            removed = store.sweep(grace=self.grace)
+            forgotten = store.catalog.forget_reads(self.keep_reads)
+        self.log.info("removed %d folders of unfinished versions, forgot %d old reads", len(removed), forgotten)
         return removed
 
 

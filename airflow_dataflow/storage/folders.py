@@ -40,7 +40,7 @@ class FolderStore(Store):
         directory = Directory.from_url(str(folder))
         manifest = Manifest.from_bytes(directory.read(MANIFEST_NAME), f"{directory.url}/{MANIFEST_NAME}")
         self._folders[manifest.dataset, manifest.version] = directory
-        self._record(manifest, self.hot)
+        self.record(manifest, self.hot)
         return manifest.reference
 
     def place(self, tier: Tier, dataset: str, version: str) -> Directory:

@@ -110,11 +110,11 @@ class Store:
         for replica in self.catalog.replicas(manifest.dataset, manifest.version):
             if replica.tier is None:
                 continue
-            folder = self.place(self.tier(replica.tier), manifest.dataset, manifest.version)
+            folder = self.reading(self.tier(replica.tier), manifest, "verify")
             for entry in manifest.files:
                 verify(folder, entry)
-            self.catalog.put_replica(replica)
-            checked.append(replica)
+            if self.catalog.verified(replica):
+                checked.append(replica)
         return checked
 
     # writing ----------------------------------------------------------------------------------
@@ -130,9 +130,9 @@ class Store:
             return known
         for version in self.versions_on(self.hot, dataset):
             if version.endswith(f"-{fingerprint[:6]}"):
-                manifest = self._stored_manifest(self.hot, dataset, version)
+                manifest = self.stored_manifest(self.hot, dataset, version)
                 if manifest is not None and manifest.fingerprint == fingerprint:
-                    self._record(manifest, self.hot)
+                    self.record(manifest, self.hot)
                     return manifest
         return None
 
@@ -166,10 +166,10 @@ class Store:
                 if draft.manifest is None and sole:
                     folder.remove_all()
                 raise
-        self._record(_check_committed(draft), self.hot)
+        self.record(_check_committed(draft), self.hot)
 
     def _check_new(self, dataset: str, version: str, fingerprint: str) -> None:
-        existing = self._stored_manifest(self.hot, dataset, version)
+        existing = self.stored_manifest(self.hot, dataset, version)
         if existing is None:
             return
         if existing.fingerprint == fingerprint:
@@ -178,7 +178,8 @@ class Store:
             f"{existing.reference} exists already and was made from something else; give the new one another moment"
         )
 
-    def _record(self, manifest: Manifest, tier: Tier) -> None:
+    def record(self, manifest: Manifest, tier: Tier) -> None:
+        """Put a version and its copy on a tier into the catalog."""
         self.catalog.add(manifest, self.replica(manifest, tier))
 
     def replica(self, manifest: Manifest, tier: Tier) -> Replica:
@@ -211,7 +212,7 @@ class Store:
         limit = (now or datetime.now(UTC)) - grace
         removed = []
         for tier in self.tiers:
-            for dataset, version in self._all_versions_on(tier):
+            for dataset, version in self.all_versions_on(tier):
                 folder = self.place(tier, dataset, version)
                 if self._sweep_folder(folder, limit):
                     log.info("swept %s: no manifest, unchanged for %s", folder.url, grace)
@@ -232,34 +233,13 @@ class Store:
             return False
         return True
 
-    def rebuild(self) -> int:
-        """Restore the catalog's versions and tier replicas from the manifests in storage, and forget all others.
-
-        Publications are copies outside the store; those that the catalog still knows are kept.
-
-        :returns: the number of version copies found.
-        """
-        before, found = self.catalog.copies(), set()
-        for tier in self.tiers:
-            for dataset, version in self._all_versions_on(tier):
-                try:
-                    manifest = self._stored_manifest(tier, dataset, version)
-                except CorruptDataError as error:
-                    log.warning("left out of the catalog: %s", error)
-                    continue
-                if manifest is not None:
-                    self._record(manifest, tier)
-                    found.add((dataset, version, tier.name))
-        # What was committed while we looked is in neither set, and stays.
-        self.catalog.forget(before - found)
-        return len(found)
-
     def versions_on(self, tier: Tier, dataset: str) -> list[str]:
         """Return the ids of a dataset's version folders on a tier, newest first, unfinished ones included."""
         folder = tier.directory.child(check_dataset_name(dataset))
         return [name for name in reversed(folder.folders()) if is_version_id(name)]
 
-    def _all_versions_on(self, tier: Tier) -> list[tuple[str, str]]:
+    def all_versions_on(self, tier: Tier) -> list[tuple[str, str]]:
+        """Return dataset and id of all version folders on a tier, sorted, unfinished ones included."""
         found = []
         todo = [("", tier.directory)]
         while todo:
@@ -280,7 +260,11 @@ class Store:
             if tier.name in on
         )
 
-    def _stored_manifest(self, tier: Tier, dataset: str, version: str) -> Manifest | None:
+    def stored_manifest(self, tier: Tier, dataset: str, version: str) -> Manifest | None:
+        """Return the manifest in the folder of a version on a tier, ``None`` when there is none.
+
+        :raises CorruptDataError: when it is no manifest, or that of another version.
+        """
         folder = self.place(tier, dataset, version)
         try:
             manifest = Manifest.from_bytes(folder.read(MANIFEST_NAME), f"{folder.url}/{MANIFEST_NAME}")

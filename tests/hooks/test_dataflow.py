@@ -11,6 +11,7 @@ import pytest
 from airflow_dataflow.datasets.manifest import Rows
 from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.hooks.dataflow import DataflowHook
+from airflow_dataflow.storage.rebuild import rebuild
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_tier_on_s3_is_opened_with_its_own_connection(connect, tmp_path, bucke
     hook = connect(_extras(tmp_path, tiers=[tier]))
     with hook.store.draft("support/raw", at=datetime(2026, 11, 23, tzinfo=UTC), fingerprint="4f2a9c") as draft:
         draft.commit(Rows())
-    assert hook.store.rebuild() == 1
+    assert rebuild(hook.store).copies == 1
     assert hook.test_connection() == (
         True,
         f"The catalog opens (datasets: 1) and these tiers can be written: cold (s3://{bucket}/cold).",

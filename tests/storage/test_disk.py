@@ -13,6 +13,7 @@ import pytest
 from airflow_dataflow.datasets.catalog.catalog import Catalog
 from airflow_dataflow.datasets.manifest import Rows
 from airflow_dataflow.errors import AccessDeniedError, StorageFullError, is_terminal
+from airflow_dataflow.storage.rebuild import rebuild
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
 from tests.storage.versions import DATASET, FIRST, SECOND, make_version, open_store, tree
@@ -83,7 +84,7 @@ def test_a_full_disk_under_the_catalog_is_named(mount: Callable[[str], Path], tm
     with pytest.raises(StorageFullError, match=rf"no space left for catalog sqlite:///{disk}/catalog\.db"):
         _many(store)
     (disk / "filler").unlink()
-    assert store.rebuild() == len(store.versions_on(store.hot, DATASET))
+    assert rebuild(store).copies == len(store.versions_on(store.hot, DATASET))
 
 
 def _many(store: Store) -> None:

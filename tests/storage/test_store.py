@@ -14,6 +14,7 @@ import pytest
 from airflow_dataflow.datasets.catalog.catalog import Catalog, Replica
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Rows
 from airflow_dataflow.errors import InvalidInputError, NotFoundError, TransferError
+from airflow_dataflow.storage.rebuild import rebuild
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
 from tests.storage.versions import DATASET, FIRST, SECOND, make_version, open_store, tree, visible
@@ -174,11 +175,11 @@ def test_a_lost_catalog_is_rebuilt_from_the_manifests(tmp_path: Path) -> None:
         path.unlink()
     store = open_store(tmp_path)
     assert store.catalog.datasets() == []
-    assert store.rebuild() == 4
+    assert rebuild(store).copies == 4
     assert store.catalog.datasets() == [DATASET, "support/model"]
     assert store.catalog.manifests(DATASET) == [made[1], made[0]]
     assert [replica.tier for replica in store.catalog.replicas(DATASET, made[0].version)] == ["cold", "hot"]
-    assert store.rebuild() == 4
+    assert rebuild(store).copies == 4
 
 
 def test_a_rebuild_forgets_what_lies_nowhere_and_keeps_what_was_published(store: Store, tmp_path: Path) -> None:
@@ -186,22 +187,29 @@ def test_a_rebuild_forgets_what_lies_nowhere_and_keeps_what_was_published(store:
     public = Replica(dataset=DATASET, version=first.version, location="s3://public/x", tier=None, url="s3://public/x")
     store.catalog.put_replica(public)
     shutil.rmtree(tmp_path / "hot")
-    assert store.rebuild() == 0
+    assert rebuild(store).copies == 0
     assert store.catalog.manifests(DATASET) == [first]
     assert store.catalog.replicas(DATASET, first.version) == [public]
     assert store.catalog.replicas(DATASET, second.version) == []
 
 
-def test_a_rebuild_leaves_out_a_broken_manifest_and_says_so(
-    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x00\xff", b'{"dataset": "support/dialogs"'])
+def test_a_rebuild_skips_a_broken_manifest_names_it_and_keeps_what_the_catalog_knew(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
     first, second = make_version(store, FIRST), make_version(store, SECOND)
     broken = tmp_path / "hot" / DATASET / first.version / MANIFEST_NAME
-    broken.write_bytes(broken.read_bytes()[:-20])
+    broken.write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        assert store.rebuild() == 1
-    assert f"{first.version}/{MANIFEST_NAME} is not a manifest" in caplog.text
-    assert store.catalog.manifests(DATASET) == [second]
+        report = rebuild(store)
+    assert (report.copies, report.forgotten, len(report.broken)) == (1, 0, 1)
+    assert f"{first.version}/{MANIFEST_NAME} is not a manifest" in report.broken[0]
+    assert report.broken[0] in caplog.text
+    assert store.catalog.manifests(DATASET) == [second, first]
+    for path in tmp_path.glob("catalog.db*"):
+        path.unlink()
+    assert rebuild(open_store(tmp_path)).copies == 1
+    assert open_store(tmp_path).catalog.manifests(DATASET) == [second]
 
 
 def test_datasets_inside_datasets_are_kept_apart(store: Store) -> None:
@@ -210,7 +218,7 @@ def test_datasets_inside_datasets_are_kept_apart(store: Store) -> None:
             with draft.create("data/x") as writer:
                 writer.write(dataset.encode())
             draft.commit(Rows())
-    assert store.rebuild() == 3
+    assert rebuild(store).copies == 3
     assert store.catalog.datasets() == ["a", "a/b", "a/b/c"]
     assert store.versions_on(store.hot, "a/b") == ["20261122T021500Z-4f2a9c"]
     assert store.directory(store.manifest("a/b")).read("data/x") == b"a/b"
@@ -218,7 +226,7 @@ def test_datasets_inside_datasets_are_kept_apart(store: Store) -> None:
 
 def test_a_version_that_is_committed_during_a_rebuild_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make_version(store, FIRST)
-    original = Store._all_versions_on
+    original = Store.all_versions_on
 
     def look_while_another_commits(self: Store, tier: Tier) -> list[tuple[str, str]]:
         found = original(self, tier)
@@ -226,6 +234,6 @@ def test_a_version_that_is_committed_during_a_rebuild_stays(store: Store, monkey
             make_version(store, SECOND)
         return found
 
-    monkeypatch.setattr(Store, "_all_versions_on", look_while_another_commits)
-    assert store.rebuild() == 1
+    monkeypatch.setattr(Store, "all_versions_on", look_while_another_commits)
+    assert rebuild(store).copies == 1
     assert [made.version for made in store.catalog.manifests(DATASET)][1:] == [first.version]

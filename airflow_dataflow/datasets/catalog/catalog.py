@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from airflow_dataflow.datasets.catalog.database import Database
 from airflow_dataflow.datasets.catalog.reads import Purpose, Read
 from airflow_dataflow.datasets.catalog.rows import (
+    Holding,
     Replica,
     is_version,
     manifests_from,
@@ -31,7 +32,7 @@ from airflow_dataflow.errors import NotFoundError, did_you_mean
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
-__all__ = ["Catalog", "Replica"]
+__all__ = ["Catalog", "Holding", "Replica"]
 
 _SHOWN = 3
 
@@ -168,6 +169,25 @@ class Catalog:
         """Forget a copy."""
         statement = replicas.delete().where(_is_replica(replica))
         self.database.transact(lambda connection: connection.execute(statement))
+
+    def holdings(self, dataset: str | None = None) -> list[Holding]:
+        """Return what lies on tiers, one item for each copy: by dataset, newest version first.
+
+        :param dataset: name of the dataset; all datasets when ``None``.
+        """
+        same = sa.and_(replicas.c.dataset == versions.c.dataset, replicas.c.version == versions.c.version)
+        statement = (
+            sa.select(versions.c.dataset, versions.c.version, replicas.c.tier, versions.c.bytes, versions.c.files)
+            .select_from(versions.join(replicas, same))
+            .where(replicas.c.tier.is_not(None))
+            .order_by(versions.c.dataset, versions.c.version.desc(), replicas.c.tier)
+        )
+        if dataset is not None:
+            statement = statement.where(versions.c.dataset == dataset)
+        return [
+            Holding(dataset=row.dataset, version=row.version, tier=row.tier, bytes=row.bytes, files=row.files)
+            for row in self.database.rows(statement)
+        ]
 
     def copies(self) -> set[tuple[str, str, str]]:
         """Return dataset, version and tier of every copy on a tier."""

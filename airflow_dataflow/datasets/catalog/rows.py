@@ -37,6 +37,27 @@ class Replica:
     """URL of the version's folder there."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """A copy of a version on a tier, and how much it is."""
+
+    dataset: str
+    """Name of the dataset."""
+    version: str
+    """Version id."""
+    tier: str
+    """Name of the tier."""
+    bytes: int
+    """Bytes of its files."""
+    files: int
+    """Number of its files."""
+
+    @property
+    def reference(self) -> str:
+        """Fixed reference of the version."""
+        return f"{self.dataset}@{self.version}"
+
+
 def put(connection: Connection, table: sa.Table, key: Mapping[str, Any], described: Mapping[str, Any]) -> None:
     """Insert a row, or replace what the one with this key says; of two writers at once, the later one counts."""
     if connection.dialect.name in MYSQL:
