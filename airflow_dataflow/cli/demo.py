@@ -1,4 +1,4 @@
-"""``dataflow demo``: two nights of the data flow under a real Airflow."""
+"""``dataflow demo``: nights of the data flow under a real Airflow."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def demo(arguments: Namespace, _progress: Progress) -> Answer:
             id=arguments.id,
             ui=arguments.ui,
             port=arguments.port,
+            tiers=arguments.tiers,
         )
     )
     return Answer({"succeeded": code == 0}, rows=(), succeeded=code == 0)

@@ -39,6 +39,8 @@ class Finding:
 def examine(arguments: Namespace, _progress: Progress) -> Answer:
     """Check this machine."""
     findings = [_python(), *_packages(), _provider(), _spark(), _java(), _disk(), *_store(arguments)]
+    if arguments.tiers == "hdfs":
+        findings.append(_hdfs())
     if arguments.url:
         findings.append(_writable("url", *place(arguments.url)))
     failed = sum(finding.state == "failed" for finding in findings)
@@ -102,6 +104,17 @@ def _java() -> Finding:
     except MissingPackageError as error:
         found, _, remedy = str(error).partition(": ")
         return Finding("Java", "failed", found, remedy)
+
+
+def _hdfs() -> Finding:
+    from airflow_dataflow.demo.tiers import check_hdfs
+
+    try:
+        check_hdfs()
+    except MissingPackageError as error:
+        found, _, remedy = str(error).rpartition(": ")
+        return Finding("HDFS", "failed", found, remedy)
+    return Finding("HDFS", "ok", "Java, Hadoop and its clients are here")
 
 
 def _disk() -> Finding:

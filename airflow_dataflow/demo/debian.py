@@ -34,7 +34,9 @@ def unpacked(name: str, packages: Sequence[str], *, dependencies: bool = False) 
 
     def fill(folder: Path) -> None:
         if not (shutil.which("apt-get") and shutil.which("dpkg")):
-            raise MissingPackageError(f"{name} comes from Debian packages, and this machine has no apt-get and dpkg")
+            raise MissingPackageError(
+                f"{name} comes from Debian packages, and this machine has no apt-get and dpkg: use Debian or Ubuntu"
+            )
         downloads = folder / "downloads"
         downloads.mkdir()
         wanted = _with_dependencies(packages) if dependencies else list(packages)
@@ -110,9 +112,9 @@ def _apt(*arguments: str, folder: Path) -> str:
     """Run apt-get; where its lists are old or were never fetched, root fetches them and tries again."""
     try:
         return _run(["apt-get", "-q", *arguments], folder)
-    except MissingPackageError:
+    except MissingPackageError as error:
         if os.geteuid():
-            raise
+            raise MissingPackageError(f"{error}; where its lists are old, run as root: apt-get update") from error
         _run(["apt-get", "-q", "update"], folder)
         return _run(["apt-get", "-q", *arguments], folder)
 

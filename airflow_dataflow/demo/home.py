@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from airflow_dataflow.demo.options import TierKind
 from airflow_dataflow.errors import InvalidInputError
 
 _MARKER = ".airflow-dataflow-demo"
@@ -38,6 +39,8 @@ class Home:
         self.landing = self.folder / "landing"
         self.tiers = self.folder / "tiers"
         self.objects = self.folder / "s3"
+        self.hdfs = self.folder / "hdfs"
+        self.tiers_file = self.folder / "tiers.txt"
         self.port_file = self.folder / "port"
         self.catalog_url = f"sqlite:///{self.folder / 'catalog.db'}"
         self.lock_descriptor: int | None = None
@@ -105,6 +108,24 @@ class Home:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    def tier_kind(self, wanted: TierKind | None) -> TierKind:
+        """Return which tiers the home has; a new one gets those that are wanted.
+
+        :param wanted: those that a person asked for; the home's own, or folders, when ``None``.
+        :raises InvalidInputError: when its versions lie on others than those that are wanted.
+        """
+        known: TierKind | None = None
+        if self.tiers_file.exists():
+            known = "hdfs" if self.tiers_file.read_text() == "hdfs" else "local"
+        if known and wanted and known != wanted:
+            raise InvalidInputError(
+                f"the versions in {str(self.folder)!r} lie on the tiers {known!r}, not {wanted!r}: "
+                "leave --tiers out, or choose another folder with --home"
+            )
+        kind = known or wanted or "local"
+        self.tiers_file.write_text(kind)
+        return kind
 
     @property
     def database(self) -> Path:

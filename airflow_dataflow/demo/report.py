@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from airflow_dataflow.datasets.manifest import Manifest
+from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Manifest
 from airflow_dataflow.demo.watch import Run
 from airflow_dataflow.storage.store import Store
 
@@ -198,6 +198,21 @@ def show_comparison(console: Console, first: Night, second: Night) -> None:
     table = _table("", f"[r]{first.title}", f"[r]{second.title}")
     for name, value in _key_figures(first).items():
         table.add_row(name, value, _key_figures(second).get(name, ""))
+    console.print(table)
+
+
+def show_tiers(console: Console, store: Store) -> None:
+    """Print what lies on each tier, as the tiers themselves tell it."""
+    console.print()
+    console.rule("[bold]What lies where[/]")
+    table = _table("tier", "place", "[r]versions", "[r]files", "[r]bytes", "")
+    held = {tier: tier.directory.files() for tier in store.tiers}
+    most = max(sum(files.values()) for files in held.values())
+    for tier, files in held.items():
+        versions = sum(path.rpartition("/")[2] == MANIFEST_NAME for path in files)
+        total = sum(files.values())
+        counts = (f"{versions:,}", f"{len(files):,}", f"{total:,}")
+        table.add_row(tier.name, escape(tier.directory.url), *counts, _bar(total, most, _BAR_WIDTH))
     console.print(table)
 
 

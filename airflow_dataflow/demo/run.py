@@ -13,20 +13,19 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from airflow_dataflow.datasets.catalog.catalog import Catalog
 from airflow_dataflow.datasets.manifest import Manifest
 from airflow_dataflow.datasets.name import Reference
 from airflow_dataflow.demo.api import AirflowApi, TaskState
 from airflow_dataflow.demo.home import Home
 from airflow_dataflow.demo.options import DemoOptions
 from airflow_dataflow.demo.own_file import OwnFile, check_own_file
-from airflow_dataflow.demo.report import Night, main_metrics, show_comparison, show_night
+from airflow_dataflow.demo.report import Night, main_metrics, show_comparison, show_night, show_tiers
 from airflow_dataflow.demo.samples import write_night
 from airflow_dataflow.demo.services import USER, Services
+from airflow_dataflow.demo.tiers import check_hdfs
 from airflow_dataflow.demo.watch import Failure, Run, watch
 from airflow_dataflow.errors import JobFailedError, MissingPackageError, NotFoundError
 from airflow_dataflow.storage.store import Store
-from airflow_dataflow.storage.tier import TIER_CLASSES, Tier
 from airflow_dataflow.training.java import find_java_home
 from airflow_dataflow.training.submission import find_spark_home
 
@@ -46,12 +45,17 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     console = console or _console()
     own_file = None if options.input is None else check_own_file(options)
     check_machine()
+    if options.tiers == "hdfs":
+        check_hdfs()
     dags = dags_folder()
     home = Home(options.home) if own_file is None else Home(options.home).for_own_files()
     with home.in_use(clean=own_file is None and not options.ui):
+        kind = home.tier_kind(options.tiers)
+        if kind == "hdfs":
+            check_hdfs()
         # The nights are triggered one after the other; only a person in the web UI meets the DAG's own schedule.
         schedule = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(options.ui)}
-        services = Services(home, dags, settings=schedule, port=options.port)
+        services = Services(home, dags, settings=schedule, port=options.port, tiers=kind)
         try:
             with services.running():
                 return 0 if Demo(options, services, console).run(own_file) else 1
@@ -86,12 +90,6 @@ def dags_folder() -> Path:
     raise NotFoundError(f"no {DAG_ID}.py beside the package {package}: install the package again")
 
 
-def open_store(home: Home) -> Store:
-    """Return the store that the demo's tasks use."""
-    tiers = [Tier(name=name, tier_class=name, url=(home.tiers / name).as_uri()) for name in TIER_CLASSES]
-    return Store(tiers, Catalog(home.catalog_url))
-
-
 class Demo:
     """What happens while the services run.
 
@@ -105,7 +103,7 @@ class Demo:
         self.services = services
         self.home = services.home
         self.console = console
-        self.store = open_store(self.home)
+        self.store = services.open_store()
         self._begun = time.monotonic()
 
     def run(self, own_file: OwnFile | None) -> bool:
@@ -113,31 +111,41 @@ class Demo:
         if own_file is None and not any(self.home.landing.iterdir()):
             self._step("Raw input for the first night: support messages, and all that is wrong with them")
             self._show_files(write_night(self.home.landing, 1))
-        self._step("Starting Airflow and an S3 server")
+        hdfs = self.services.hdfs
+        self._step("Starting Airflow and an S3 server" if hdfs is None else "Starting Airflow, an S3 server and HDFS")
         with self.console.status("about half a minute"):
             self.services.start_airflow()
         self.console.print(f"  Airflow runs at {self.services.url}, the S3 server at {self.services.s3_url}")
+        if hdfs is not None:
+            host, port = hdfs.web_addresses[0]
+            self.console.print(f"  HDFS runs at {hdfs.rpc_url}, its web pages at http://{host}:{port}")
         succeeded = True
         if own_file is not None:
             succeeded = self.own_night(own_file)
         elif not self.options.ui:
-            succeeded = self.two_nights()
+            succeeded = self.sample_nights(2 if hdfs is None else 3)
         if self.options.ui:
             self._stay()
         return succeeded
 
-    def two_nights(self) -> bool:
-        """Run a night on the samples, let new files arrive, run another night, and compare the two."""
-        first = self._night("Night 1", {})
-        if first is None:
-            return False
-        self._step("A day later new files have arrived")
-        self._show_files(write_night(self.home.landing, 2))
-        second = self._night("Night 2", {})
-        if second is None:
-            return False
-        show_comparison(self.console, first, second)
-        self._step(f"Both nights are over. Everything lies in {self.home.folder}")
+    def sample_nights(self, count: int) -> bool:
+        """Run a night on the samples, let new files arrive, run another night, and compare the first two.
+
+        A third night brings a version to each of three tiers.
+        """
+        nights: list[Night] = []
+        for number in range(1, count + 1):
+            if number > 1:
+                self._step("A day later new files have arrived")
+                self._show_files(write_night(self.home.landing, number))
+            night = self._night(f"Night {number}", {})
+            if night is None:
+                return False
+            nights.append(night)
+            if number == 2:  # noqa: PLR2004 - the second night is the first that can be compared
+                show_comparison(self.console, *nights)
+        show_tiers(self.console, self.store)
+        self._step(f"All nights are over. Everything lies in {self.home.folder}")
         return True
 
     def own_night(self, own_file: OwnFile) -> bool:

@@ -49,7 +49,7 @@ _SCHEMA = pa.schema(
 class SampleOptions:
     """How much of what the landing folder receives; shares are fractions of a night's rows."""
 
-    rows: tuple[int, ...] = (6000, 1500)
+    rows: tuple[int, ...] = (6000, 1500, 1500)
     """Messages per night."""
     seed: int = 20261101
     """Another seed gives other messages."""

@@ -1,4 +1,4 @@
-"""Airflow's components and an S3 server on loopback, started together and always stopped."""
+"""Airflow's components, an S3 server and perhaps HDFS on loopback, started together and always stopped."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ from typing import Any
 
 import httpx
 
+from airflow_dataflow.datasets.catalog.catalog import Catalog
 from airflow_dataflow.demo.api import AirflowApi
+from airflow_dataflow.demo.hadoop import HdfsCluster
 from airflow_dataflow.demo.home import Home
+from airflow_dataflow.demo.options import TierKind
 from airflow_dataflow.demo.processes import Service, check_port, reserve_port
+from airflow_dataflow.demo.tiers import connection_extra, hdfs_connection, local_tiers, mixed_tiers
 from airflow_dataflow.errors import InvalidInputError, JobFailedError
-from airflow_dataflow.storage.tier import TIER_CLASSES
+from airflow_dataflow.storage.store import Store
+from airflow_dataflow.storage.tier import Tier
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +45,35 @@ _IDLE_GRACE_SECONDS = 3.0
 
 
 class Services:
-    """What one demo runs on: Airflow on SQLite with its LocalExecutor, and an S3 server that keeps objects in memory.
+    """What one demo runs on: Airflow on SQLite with its LocalExecutor, an S3 server that keeps objects in memory, HDFS.
 
     :param home: a home in use; databases, logs and tiers lie there.
     :param dags: folder of DAG files.
     :param settings: environment variables that win over the demo's own, e.g. more connections for a test.
     :param port: port of the web UI; when 0 the one that the home had before, or any free one.
+    :param tiers: with ``hdfs`` an HDFS cluster runs, too; the warm tier lies there, and the cold one on S3.
     :raises InvalidInputError: when another server has the port.
     """
 
-    def __init__(self, home: Home, dags: Path, *, settings: Mapping[str, str] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        home: Home,
+        dags: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        port: int = 0,
+        tiers: TierKind = "local",
+    ) -> None:
         self.home = home
         self.url = f"http://127.0.0.1:{_web_port(home, port)}"
         s3_port = reserve_port()
         self.s3_url = f"http://127.0.0.1:{s3_port}"
-        self.environment = _inherited() | _airflow(home, dags, self.url) | _connections(home, self.s3_url)
+        self.hdfs = HdfsCluster(home.hdfs) if tiers == "hdfs" else None
+        self.tiers = local_tiers(home)
+        if self.hdfs is not None:
+            self.tiers = mixed_tiers(home, self.hdfs, BUCKET, self.s3_options)
+        connections = _connections(home, self.s3_url, self.tiers, self.hdfs)
+        self.environment = _inherited() | _airflow(home, dags, self.url) | connections
         self.environment.update(settings or {})
         self._airflow_version = version("apache-airflow-core")
         self._s3 = self._service("s3", ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(s3_port)])
@@ -81,19 +100,25 @@ class Services:
             finally:
                 self.stop()
 
+    def open_store(self) -> Store:
+        """Return the store that the tasks use."""
+        return Store(self.tiers, Catalog(self.home.catalog_url))
+
     @property
     def s3_options(self) -> dict[str, Any]:
         """What fsspec needs to open URLs of the S3 server."""
         return {"key": "demo", "secret": "any", "endpoint_url": self.s3_url}
 
     def start_airflow(self) -> None:
-        """Start Airflow's components; return when all say that they are healthy.
+        """Start Airflow's components, and HDFS meanwhile; return when all say that they are healthy.
 
         :raises JobFailedError: when one is not; the message ends with its log.
         """
         self._finish_migration()
         for service in self.components.values():
             self._start(service)
+        if self.hdfs is not None:
+            self.hdfs.start(keep_open=(self._lock(),))
         self._wait_for_s3()
         with self.api() as api:
             self._wait_until_healthy(api)
@@ -118,6 +143,8 @@ class Services:
         """
         for service in (self._s3, *self.components.values()):
             service.check()
+        if self.hdfs is not None:
+            self.hdfs.check()
 
     def stop(self) -> None:
         """Stop everything: first the scheduler, which ends the tasks, then what tasks talk to."""
@@ -129,11 +156,16 @@ class Services:
                 service.ask_to_stop()
             for service in (*others, self._s3, self._migration):
                 service.stop(_IDLE_GRACE_SECONDS)
+            if self.hdfs is not None:
+                self.hdfs.stop()
 
     def _start(self, service: Service) -> None:
+        service.start(self.environment, keep_open=(self._lock(),))
+
+    def _lock(self) -> int:
         if self.home.lock_descriptor is None:
             raise ValueError(f"{self.home.folder} is not in use")
-        service.start(self.environment, keep_open=(self.home.lock_descriptor,))
+        return self.home.lock_descriptor
 
     def _finish_migration(self) -> None:
         if self._migration.pid is None:
@@ -243,17 +275,17 @@ def _airflow(home: Home, dags: Path, url: str) -> dict[str, str]:
     return {"AIRFLOW_HOME": str(home.airflow), **variables}
 
 
-def _connections(home: Home, s3_url: str) -> dict[str, str]:
-    store = {
-        "catalog_url": home.catalog_url,
-        "tiers": [{"name": name, "class": name, "url": (home.tiers / name).as_uri()} for name in TIER_CLASSES],
-    }
+def _connections(home: Home, s3_url: str, tiers: list[Tier], hdfs: HdfsCluster | None) -> dict[str, str]:
     aws = {"endpoint_url": s3_url, "region_name": "us-east-1"}
-    return {
-        "AIRFLOW_CONN_DATAFLOW_DEFAULT": json.dumps({"conn_type": "dataflow", "extra": store}),
+    store = {"catalog_url": home.catalog_url, "tiers": connection_extra(tiers)}
+    connections: dict[str, dict[str, Any]] = {
+        "dataflow_default": {"conn_type": "dataflow", "extra": store},
         # The server takes any credentials, but its clients want some.
-        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({"conn_type": "aws", "login": "demo", "password": "any", "extra": aws}),
+        "aws_default": {"conn_type": "aws", "login": "demo", "password": "any", "extra": aws},
     }
+    if hdfs is not None:
+        connections["webhdfs_default"] = hdfs_connection(hdfs)
+    return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(connection) for name, connection in connections.items()}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_dataflow.cli import doctor
+from airflow_dataflow.demo import tiers
 from airflow_dataflow.errors import MissingPackageError
 from airflow_dataflow.training import java
 
@@ -84,6 +85,19 @@ def test_each_failing_check_says_what_to_do(
     found = findings(dataflow, "--store", store_file)[check]
     assert found["state"] == "failed"
     assert remedy in found["remedy"]
+
+
+def test_what_hdfs_needs_is_looked_for_when_it_is_asked_for(
+    dataflow: Dataflow, monkeypatch: pytest.MonkeyPatch, store_file: Path
+) -> None:
+    monkeypatch.setattr(tiers, "check_hdfs", lambda: None)
+    assert "HDFS" not in findings(dataflow, "--store", store_file)
+    assert findings(dataflow, "--store", store_file, "--tiers", "hdfs")["HDFS"]["state"] == "ok"
+    monkeypatch.undo()
+    monkeypatch.setattr(tiers, "find_spec", lambda name: None)
+    found = findings(dataflow, "--store", store_file, "--tiers", "hdfs")["HDFS"]
+    assert found["state"] == "failed"
+    assert found["remedy"] == "run pip install 'airflow-dataflow[demo]'"
 
 
 def test_a_spark_home_without_spark_is_found_out(

@@ -129,3 +129,15 @@ def test_a_folder_with_other_files_gets_no_home_for_own_files(tmp_path: Path) ->
     with pytest.raises(InvalidInputError, match="files that are not the demo's"):
         Home(tmp_path).for_own_files()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_home_keeps_its_tiers(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with home.in_use(clean=True):
+        assert home.tier_kind("hdfs") == "hdfs"
+    with home.in_use(clean=False):
+        assert home.tier_kind(None) == "hdfs"
+        with pytest.raises(InvalidInputError, match=r"lie on the tiers 'hdfs', not 'local': leave --tiers out"):
+            home.tier_kind("local")
+    with home.in_use(clean=True):
+        assert home.tier_kind(None) == "local"

@@ -44,6 +44,21 @@ def test_a_missing_s3_server_starts_nothing(tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "home").exists()
 
 
+def test_a_machine_that_cannot_have_hdfs_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise MissingPackageError("no Hadoop on this machine")
+
+    monkeypatch.setattr(run, "check_hdfs", missing)
+    with pytest.raises(MissingPackageError, match="no Hadoop"):
+        run_demo(DemoOptions(home=tmp_path / "home", tiers="hdfs"))
+    assert not (tmp_path / "home").exists()
+
+
+def test_unknown_tiers_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="no tiers 'hfds'; did you mean 'hdfs'"):
+        DemoOptions(tiers="hfds")  # type: ignore[arg-type]
+
+
 def test_a_home_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(InvalidInputError, match="--home"):

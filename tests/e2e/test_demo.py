@@ -14,8 +14,10 @@ import httpx
 import psutil
 import pytest
 
+from airflow_dataflow.datasets.catalog.catalog import Catalog
 from airflow_dataflow.demo.home import Home
-from airflow_dataflow.demo.run import open_store
+from airflow_dataflow.demo.tiers import local_tiers
+from airflow_dataflow.storage.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.spark, pytest.mark.timeout(600)]
 
@@ -57,16 +59,16 @@ def test_the_model_is_good_but_not_perfect(report: str) -> None:
 
 
 def test_every_version_of_the_report_is_whole_and_where_the_report_says(report: str, home: Path) -> None:
-    store = open_store(Home(home))
+    store = _store(home)
     for dataset in store.catalog.datasets():
         second, first = store.catalog.manifests(dataset)
-        for version, tier in ((second, "hot"), (first, "cold")):
+        for version, tier in ((second, "hot"), (first, "warm")):
             assert [replica.tier for replica in store.verify(version)] == [tier]
             assert re.search(rf"{dataset} +{version.version} +[\d,]+ +{tier} ", report)
 
 
 def test_the_objects_that_were_published_are_kept_in_the_home(report: str, home: Path) -> None:
-    store = open_store(Home(home))
+    store = _store(home)
     published = store.catalog.published("support/model")
     assert published is not None
     folder = home / "s3" / "published" / "support" / "model" / published.version
@@ -97,6 +99,10 @@ def test_a_demo_that_is_told_to_end_while_it_starts_leaves_no_process_behind(hom
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
     assert _still_running(services) == []
+
+
+def _store(home: Path) -> Store:
+    return Store(local_tiers(Home(home)), Catalog(Home(home).catalog_url))
 
 
 @contextmanager

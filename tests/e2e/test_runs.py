@@ -12,7 +12,7 @@ from rich.console import Console
 
 from airflow_dataflow.demo.options import DemoOptions
 from airflow_dataflow.demo.own_file import check_own_file
-from airflow_dataflow.demo.run import DAG_ID, Demo, open_store
+from airflow_dataflow.demo.run import DAG_ID, Demo
 from airflow_dataflow.demo.samples import write_night
 from tests.e2e.conftest import SAMPLES, Harness
 
@@ -74,7 +74,7 @@ def test_what_cannot_work_fails_at_once_and_leaves_nothing(
     assert tasks["publish"].state == "upstream_failed"
     log = " ".join(str(event) for event in airflow.api.log(DAG_ID, run_id, tasks["clean"]))
     assert message in log
-    assert f"{dataset}/clean" not in open_store(airflow.services.home).catalog.datasets()
+    assert f"{dataset}/clean" not in airflow.services.open_store().catalog.datasets()
     left = (airflow.services.home.tiers / "hot" / dataset / "clean").rglob("*")
     assert [path for path in left if path.is_file()] == []
 
@@ -97,5 +97,5 @@ def test_a_person_s_own_file_becomes_a_published_version_with_every_class_report
     report = cast(io.StringIO, console.file).getvalue()
     for number in words:
         assert re.search(rf"^ {number} +[01]\.\d+ +[01]\.\d+ +[01]\.\d+ .* \d+ *$", report, re.MULTILINE), report
-    store = open_store(airflow.services.home)
+    store = airflow.services.open_store()
     assert store.catalog.published("my-own-file/model") is not None
