@@ -111,7 +111,7 @@ COMMANDS = (
             Argument(flags=("--id",), help="its column that names a row (default: row number)", metavar="COLUMN"),
             Argument(
                 flags=("--tiers",),
-                help="local: tiers are folders (default); hdfs: start HDFS for the warm tier, and keep the cold one on S3",
+                help="local: three folders (default); hdfs: a folder, an HDFS that the demo starts, and S3",
                 choices=("local", "hdfs"),
             ),
             Argument(flags=("--ui",), help="leave Airflow running until Ctrl-C", action="store_true"),
