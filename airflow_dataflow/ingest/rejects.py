@@ -32,10 +32,10 @@ class Rejects:
         self._held_bytes = 0
         self._writer: pa.RecordBatchStreamWriter | None = None
 
-    def add(self, line: int, reason: str, value: str, raw: str) -> None:
+    def add(self, line: int | str, reason: str, value: str, raw: str) -> None:
         """Take one bad row.
 
-        :param line: line, or row number, at which it starts.
+        :param line: line, row number or key at which it is found.
         :param reason: name of what is wrong, such as ``malformed_row``.
         :param value: what was found, and what was expected.
         :param raw: the row as it was, readable.

@@ -24,6 +24,9 @@ from airflow_dataflow.registry import Registry
 LOADS = "dataflow_loads"
 """Table, in the schema of every target, that tells which versions were loaded."""
 
+ALIAS = "source"
+"""Name of what is read in all statements."""
+
 _SAME = {"mariadb": "mysql", "postgres": "postgresql"}
 
 
@@ -35,7 +38,7 @@ class Snapshot(ABC):
     key: tuple[str, ...]
     """Columns of the primary key; none for a query or a table without one."""
     relation: str
-    """What stands after FROM."""
+    """What stands after FROM; it has the alias :data:`ALIAS`."""
     readers: int
     """How many connections see this state; each reads one range at a time."""
 
@@ -56,6 +59,10 @@ class Snapshot(ABC):
     def quote(self, name: str) -> str:
         """Return a name as an identifier of SQL."""
 
+    def column(self, name: str) -> str:
+        """Return a column of the source for ORDER BY, which takes a bare name for what is selected, e.g. as text."""
+        return f"{ALIAS}.{self.quote(name)}"
+
     @abstractmethod
     def literal(self, text: str, kind: pa.DataType) -> str:
         """Return a value, as :meth:`as_text` gave it, as a literal of SQL that is compared by the column's type."""
@@ -65,8 +72,8 @@ class Snapshot(ABC):
         """Return the SQL for the exact text of a value."""
 
     @abstractmethod
-    def now(self) -> str:
-        """Return the SQL for the present, as a time with a zone where the database has such."""
+    def ago(self, seconds: float) -> str:
+        """Return the SQL for the moment so many seconds before the present."""
 
     def unchanged_mark(self) -> str | None:
         """Return what differs after every change of the source, at a fraction of the cost of reading it.
@@ -126,6 +133,8 @@ class Dialect(ABC):
     """Modules that are needed, each with the package that has it."""
     extra: ClassVar[str]
     """Extra of this package that installs them."""
+    readers: ClassVar[int] = 1
+    """How many connections read at once when nobody says so; more only where they do not wait for each other."""
 
     def __init__(self, url: sa.URL) -> None:
         self.url = url

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -18,6 +18,8 @@ SETTINGS = (
     "net_write_timeout = 3600, net_read_timeout = 3600"
 )
 _CONNECT_SECONDS = 30
+_CANNOT_CONNECT = 2003
+_SIP_BYTES = 64 << 10
 _SSL = ("ssl", "ssl_mode", "ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_check_hostname")
 _OPTIONS = (*_SSL, "unix_socket", "charset", "connect_timeout")
 _MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
@@ -81,45 +83,39 @@ def tls_context(options: dict[str, str]) -> ssl.SSLContext | None:
 
 
 class Loop:
-    """An event loop in a thread of its own, since the caller's thread may have one that is running."""
+    """An event loop in a thread of its own, since the caller's may have one that is running.
+
+    It runs only while somebody waits for a result: a loop that never rests would take in, and keep, all that the
+    server sends, however slowly the rows are used.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="dataflow-mysql", daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="dataflow-mysql")
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine and wait for its result; safe from any thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return self._thread.submit(self._loop.run_until_complete, work).result()
 
     def close(self) -> None:
         """End the thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-@contextmanager
-def running_loop() -> Iterator[Loop]:
-    """Open a loop that ends with the block."""
-    loop = Loop()
-    try:
-        yield loop
-    finally:
-        loop.close()
+        self._thread.submit(self._loop.close).result()
+        self._thread.shutdown()
 
 
 class RawConnection:
     """A connection whose values stay the bytes that the server sent, which Arrow reads faster and exactly.
 
-    :param loop: runs it.
     :param arguments: what asyncmy takes.
     """
 
-    def __init__(self, loop: Loop, arguments: dict[str, Any]) -> None:
-        self._loop = loop
-        self._connection = loop.run(_connect(arguments))
-        self.rows(SETTINGS)
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self._loop = Loop()
+        try:
+            self._connection = self._loop.run(_connect(arguments))
+        except BaseException:
+            self._loop.close()
+            raise
 
     def rows(self, sql: str) -> list[tuple[bytes | None, ...]]:
         """Return all rows of a statement."""
@@ -144,6 +140,7 @@ class RawConnection:
     def close(self) -> None:
         """Close the connection without waiting for what it may still be sending."""
         self._loop.run(_close(self._connection))
+        self._loop.close()
 
     async def _all(self, sql: str) -> list[tuple[bytes | None, ...]]:
         async with self._connection.cursor() as cursor:
@@ -164,10 +161,44 @@ class RawConnection:
         return cursor
 
 
+class _SippingSocket(socket.socket):
+    """A socket that hands over a little at a time.
+
+    asyncmy keeps whatever the event loop reads while it works off the rows that it has, and asks for ever more; a
+    large result would end up in memory as a whole.
+    """
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        return super().recv_into(buffer, min(nbytes or len(buffer), _SIP_BYTES), flags)
+
+
+def _opened_socket(arguments: dict[str, Any]) -> socket.socket:
+    from asyncmy.errors import OperationalError
+
+    try:
+        if "unix_socket" in arguments:
+            local = _SippingSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+            local.connect(arguments["unix_socket"])
+            return local
+        address = (arguments["host"], arguments["port"])
+        plain = socket.create_connection(address, timeout=arguments["connect_timeout"])
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return _SippingSocket(fileno=plain.detach())
+    except OSError as error:
+        raise OperationalError(_CANNOT_CONNECT, f"Can't connect to MySQL server: {error}") from error
+
+
 async def _connect(arguments: dict[str, Any]) -> Any:
     import asyncmy
 
-    return await asyncmy.connect(**arguments, conv={}, use_unicode=False)
+    opened = _opened_socket(arguments)
+    opened.setblocking(False)  # noqa: FBT003 - Python's own signature
+    options = {name: value for name, value in arguments.items() if name != "unix_socket"}
+    try:
+        return await asyncmy.connect(**options, sock=opened, conv={}, use_unicode=False, init_command=SETTINGS)
+    except BaseException:
+        opened.close()
+        raise
 
 
 async def _close(connection: Any) -> None:

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from airflow_dataflow.databases.columns import Column
-from airflow_dataflow.databases.dialects import Dialect, Load, Snapshot
-from airflow_dataflow.databases.dialects._mysql_connect import SETTINGS, RawConnection, arguments_of, running_loop
+from airflow_dataflow.databases.dialects import ALIAS, Dialect, Load, Snapshot
+from airflow_dataflow.databases.dialects._mysql_connect import SETTINGS, RawConnection, arguments_of
 from airflow_dataflow.databases.dialects._mysql_errors import NO_PRIVILEGE, explain
 from airflow_dataflow.databases.dialects._mysql_load import MysqlLoad
 from airflow_dataflow.databases.dialects._mysql_types import MysqlType, column_of
@@ -35,10 +35,9 @@ class Mysql(Dialect):
         """Open connections that all see the same state; the tables cannot be altered once they are read."""
         arguments = arguments_of(self.url)
         with ExitStack() as stack, self.errors_explained(source.label):
-            loop = stack.enter_context(running_loop())
 
             def connect() -> RawConnection:
-                connection = RawConnection(loop, arguments)
+                connection = RawConnection(arguments)
                 stack.callback(connection.close)
                 return connection
 
@@ -75,7 +74,8 @@ class MysqlSnapshot(Snapshot):
     def __init__(self, source: Source, connections: Sequence[RawConnection]) -> None:
         self._connections = connections
         self.readers = len(connections)
-        self.relation = f"(\n{source.query}\n) AS source" if source.query is not None else qualified(source)
+        what = f"(\n{source.query}\n)" if source.query is not None else qualified(source)
+        self.relation = f"{what} AS {ALIAS}"
         self.columns = self._describe(source)
         self.key = self._primary_key(source) if source.table is not None else ()
 
@@ -114,9 +114,9 @@ class MysqlSnapshot(Snapshot):
         """Return a cast to text."""
         return f"CAST({expression} AS CHAR)"
 
-    def now(self) -> str:
-        """Return the time in UTC, which is the zone of this session."""
-        return "NOW(6)"
+    def ago(self, seconds: float) -> str:
+        """Count from the time in UTC, which is the zone of this session."""
+        return f"(NOW(6) - INTERVAL {seconds:f} SECOND)"
 
     def _describe(self, source: Source) -> tuple[Column, ...]:
         fields = self._connections[0].fields(f"SELECT * FROM {self.relation} LIMIT 0")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from airflow_dataflow.databases.columns import Column
-from airflow_dataflow.databases.dialects import Dialect, Load, Snapshot
+from airflow_dataflow.databases.dialects import ALIAS, Dialect, Load, Snapshot
 from airflow_dataflow.databases.dialects._postgresql_errors import explain
 from airflow_dataflow.databases.dialects._postgresql_load import PostgresqlLoad
 from airflow_dataflow.databases.dialects._postgresql_types import PostgresType, column_of
@@ -44,6 +44,7 @@ class Postgresql(Dialect):
         "adbc_driver_postgresql": "adbc-driver-postgresql",
     }
     extra: ClassVar[str] = "postgres"
+    readers: ClassVar[int] = 2
 
     @property
     def conninfo(self) -> str:
@@ -59,15 +60,15 @@ class Postgresql(Dialect):
             control = stack.enter_context(psycopg.connect(self.conninfo, autocommit=True))
             for setting in _SETTINGS:
                 control.execute(setting)
-            relation, kind = _relation(control, source)
-            lock = f"LOCK TABLE {relation} IN ACCESS SHARE MODE" if kind in _LOCKABLE else None
+            table, kind = _kind(control, source)
+            lock = f"LOCK TABLE {table} IN ACCESS SHARE MODE" if kind in _LOCKABLE else None
             control.execute(_BEGIN)
             if lock:
                 # Before the state is fixed: a table that is emptied in between would look empty in the older state.
                 control.execute(lock)
             exported = str(_value(control, "SELECT pg_export_snapshot()"))
             yield PostgresqlSnapshot(
-                control, source, relation, kind, [self._reader(stack, exported, lock) for _ in range(readers)]
+                control, source, table, kind, [self._reader(stack, exported, lock) for _ in range(readers)]
             )
 
     def _reader(self, stack: ExitStack, exported: str, lock: str | None) -> Any:
@@ -108,8 +109,9 @@ class Postgresql(Dialect):
 class PostgresqlSnapshot(Snapshot):
     """An exported snapshot, seen by one connection per reader and one for small queries."""
 
-    def __init__(self, control: Any, source: Source, relation: str, kind: str, readers: Sequence[Any]) -> None:
-        self.relation = relation
+    def __init__(self, control: Any, source: Source, table: str, kind: str, readers: Sequence[Any]) -> None:
+        self.relation = f"{table} AS {ALIAS}" if table else f"(\n{source.query}\n) AS {ALIAS}"
+        self._table = table
         self.readers = len(readers)
         self._control = control
         self._kind = kind
@@ -144,9 +146,9 @@ class PostgresqlSnapshot(Snapshot):
         """Return a cast to text."""
         return f"({expression})::text"
 
-    def now(self) -> str:
-        """Return the time at which the snapshot was taken."""
-        return "transaction_timestamp()"
+    def ago(self, seconds: float) -> str:
+        """Count from the time at which the snapshot was taken."""
+        return f"(transaction_timestamp() - interval '{seconds:f} seconds')"
 
     def unchanged_mark(self) -> str | None:
         """Return a hash of place and writing transaction of all rows, and of which server that is."""
@@ -195,7 +197,7 @@ class PostgresqlSnapshot(Snapshot):
         dimensions = f"array_ndims({quoted(name)})"
         low, high = self.rows(f"SELECT min({dimensions}), max({dimensions}) FROM {self.relation}")[0]
         declared = self._control.execute(
-            "SELECT attndims FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s", (self.relation, name)
+            "SELECT attndims FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s", (self._table, name)
         ).fetchone()
         if low is None:
             return max(declared[0] if declared else 1, 1)
@@ -211,7 +213,7 @@ class PostgresqlSnapshot(Snapshot):
             "SELECT attname FROM pg_index JOIN LATERAL unnest(indkey) WITH ORDINALITY AS part (number, place) ON true "
             "JOIN pg_attribute ON attrelid = indrelid AND attnum = part.number "
             "WHERE indrelid = to_regclass(%s) AND indisprimary ORDER BY place",
-            (self.relation,),
+            (self._table,),
         ).fetchall()
         return tuple(name for (name,) in found)
 
@@ -231,10 +233,10 @@ def qualified(source: Source) -> str:
     return f"{quoted(source.schema)}.{quoted(source.table or '')}" if source.schema else quoted(source.table or "")
 
 
-def _relation(control: Any, source: Source) -> tuple[str, str]:
-    """Return what stands after FROM, and the kind of relation; empty for a query."""
+def _kind(control: Any, source: Source) -> tuple[str, str]:
+    """Return the table's name as SQL, and the kind of relation; both are empty for a query."""
     if source.query is not None:
-        return f"(\n{source.query}\n) AS source", ""
+        return "", ""
     name = qualified(source)
     kind = _value(control, "SELECT relkind FROM pg_class WHERE oid = to_regclass(%s)", (name,))
     if kind is None:
