@@ -72,3 +72,21 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLine
 
     parts = urlsplit(asset.uri)
     return OpenLineageDataset(namespace=f"{SCHEME}://{parts.netloc}", name=parts.path.strip("/"))
+
+
+def sanitize_hdfs_uri(uri: SplitResult) -> SplitResult:
+    """Check the URI of an asset on HDFS; Airflow calls it for the schemes ``hdfs`` and ``webhdfs``.
+
+    :raises ValueError: when it names no NameNode or nameservice, or no path.
+    """
+    if not uri.netloc or not uri.path.strip("/"):
+        raise ValueError(f"URI format {uri.scheme}:// must name a NameNode or nameservice and a path")
+    return uri
+
+
+def convert_hdfs_asset_to_openlineage(asset: Asset, lineage_context: Any) -> OpenLineageDataset:  # noqa: ARG001 - Airflow's
+    """Return an asset on HDFS in OpenLineage's terms, after its naming specification."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset as OpenLineageDataset
+
+    parts = urlsplit(asset.uri)
+    return OpenLineageDataset(namespace=f"hdfs://{parts.netloc}", name=parts.path)

@@ -31,7 +31,12 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [
             {
                 "integration-name": "Dataflow",
-                "python-modules": ["airflow_dataflow.hooks.dataflow", "airflow_dataflow.hooks.storage"],
+                "python-modules": [
+                    "airflow_dataflow.hooks.catalog",
+                    "airflow_dataflow.hooks.dataflow",
+                    "airflow_dataflow.hooks.hdfs",
+                    "airflow_dataflow.hooks.storage",
+                ],
             }
         ],
         "triggers": [{"integration-name": "Dataflow", "python-modules": ["airflow_dataflow.triggers.storage"]}],
@@ -52,6 +57,12 @@ def get_provider_info() -> dict[str, Any]:
                         "e.g. sqlite:////data/catalog.db or postgresql+psycopg://user@host/dataflow",
                         "schema": {"type": ["string", "null"]},
                     },
+                    "catalog_conn_id": {
+                        "label": "Catalog connection",
+                        "description": "in place of the URL: id of a connection of type postgres or mysql, whose "
+                        "schema is the name of the catalog's database",
+                        "schema": {"type": ["string", "null"]},
+                    },
                     "tiers": {
                         "label": "Tiers",
                         "description": 'JSON list of the places that hold versions, e.g. [{"name": "hot", '
@@ -62,12 +73,18 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
+        "filesystems": ["airflow_dataflow.filesystems.hdfs"],
         "asset-uris": [
             {
                 "schemes": ["dataflow"],
                 "handler": "airflow_dataflow.assets.sanitize_uri",
                 "to_openlineage_converter": "airflow_dataflow.assets.convert_asset_to_openlineage",
-            }
+            },
+            {
+                "schemes": ["hdfs", "webhdfs"],
+                "handler": "airflow_dataflow.assets.sanitize_hdfs_uri",
+                "to_openlineage_converter": "airflow_dataflow.assets.convert_hdfs_asset_to_openlineage",
+            },
         ],
         "config": {
             "dataflow": {

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from airflow_dataflow.hooks.hdfs import SCHEMES, url_options
+
 if TYPE_CHECKING:
     from airflow_dataflow.storage.directory import Directory
 
@@ -38,8 +40,9 @@ def storage_options(url: str, conn_id: str | None = None) -> dict[str, Any]:
 
     :param url: URL, with or without a connection in it, or local path.
     :param conn_id: Airflow connection, e.g. of type ``aws``; the provider's default connection when absent,
-        for ``aws`` that is ``aws_default``, or what boto3 finds where that is not defined.
-    :raises InvalidInputError: when no installed provider knows the URL's scheme.
+        for ``aws`` that is ``aws_default``, or what boto3 finds where that is not defined, for HDFS
+        ``webhdfs_default``, or the host of the URL.
+    :raises InvalidInputError: when no installed provider knows the URL's scheme, or the connection is no good.
     """
     from airflow.sdk.io import get_fs, has_fs
 
@@ -49,6 +52,8 @@ def storage_options(url: str, conn_id: str | None = None) -> dict[str, Any]:
     scheme = urlsplit(plain).scheme if "://" in plain else "file"
     if scheme == "file":
         return {}
+    if scheme in SCHEMES:
+        return url_options(plain, conn_id)
     if not has_fs(scheme):
         raise InvalidInputError(
             f"no installed Airflow provider opens {scheme}:// URLs such as {plain!r}; "

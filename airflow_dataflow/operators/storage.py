@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
+from airflow_dataflow.datasets.name import Reference
 from airflow_dataflow.hooks.dataflow import DataflowHook
-from airflow_dataflow.hooks.storage import split_conn_id, storage_options, uri
+from airflow_dataflow.hooks.storage import directory, split_conn_id, storage_options, uri
 from airflow_dataflow.operators._context import task_progress, task_reader
 from airflow_dataflow.operators._dataset import DatasetOperator
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
@@ -249,3 +250,56 @@ class RestoreDatasetOperator(BaseOperator):
                 f"waited {self.wait_timeout} for the restore of {self.reference}: archives take minutes to two days, "
                 "by storage class and speed; raise 'wait_timeout', or ask for a faster 'speed'"
             ) from error
+
+
+class SetStoragePolicyOperator(BaseOperator):
+    """Give a file, a folder with all in it, or a version of a dataset a storage policy (HDFS) or storage class (S3).
+
+    A retry is safe: what has the policy is left alone. HDFS moves the blocks afterwards, by its storage policy
+    satisfier where the cluster runs one, else by the Mover that an administrator starts.
+
+    :param target: URL such as ``hdfs://webhdfs_default@namenode/raw/2025``, or reference of a version, e.g.
+        ``support/dialogs@latest~30`` (templated).
+    :param policy: by the store's own name, e.g. ``COLD`` or ``ALL_SSD`` on HDFS, ``STANDARD_IA`` on S3 (templated).
+    :param tier: tier on which the version lies, for a reference; the nearest that holds it when ``None`` (templated).
+    :param satisfy: whether to ask HDFS to move the blocks.
+    :param target_conn_id: Airflow connection that opens a URL; the one in the URL, or the default of its provider, when
+        absent (templated).
+    :param dataflow_conn_id: Airflow connection of the store, for a reference (templated).
+    """
+
+    template_fields: Sequence[str] = ("target", "policy", "tier", "target_conn_id", "dataflow_conn_id")
+
+    def __init__(
+        self,
+        *,
+        target: str,
+        policy: str,
+        tier: str | None = None,
+        satisfy: bool = True,
+        target_conn_id: str | None = None,
+        dataflow_conn_id: str = DataflowHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.target = target
+        self.policy = policy
+        self.tier = tier
+        self.satisfy = satisfy
+        self.target_conn_id = target_conn_id
+        self.dataflow_conn_id = dataflow_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Set the policy, and return how many files changed and whether their bytes move."""
+        from airflow_dataflow.storage.policy import set_storage_policy, set_version_policy
+
+        with fail_at_once_on_terminal_errors():
+            if Reference.looks_like(self.target):
+                store = DataflowHook(self.dataflow_conn_id).store
+                report = set_version_policy(store, self.target, self.policy, tier=self.tier, satisfy=self.satisfy)
+            else:
+                place = directory(self.target, self.target_conn_id)
+                report = set_storage_policy(place, self.policy, satisfy=self.satisfy)
+        where = "move" if report.moving else "stay until a mover runs"
+        self.log.info("%s: %d files became %s; their bytes %s", report.url, report.files_changed, report.policy, where)
+        return report.to_dict()

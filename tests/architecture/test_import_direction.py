@@ -26,6 +26,7 @@ LIBRARY = frozenset(MAY_IMPORT)
 MAY_IMPORT["settings"] = {"errors", "provider_info"}
 MAY_IMPORT["assets"] = MAY_IMPORT["hooks"] = {*LIBRARY, "settings"}
 MAY_IMPORT["triggers"] = MAY_IMPORT["hooks"] | {"hooks", "assets"}
+MAY_IMPORT["filesystems"] = MAY_IMPORT["hooks"] | {"hooks"}
 MAY_IMPORT["operators"] = MAY_IMPORT["triggers"] | {"triggers"}
 MAY_IMPORT["sensors"] = MAY_IMPORT["operators"] | {"operators"}
 MAY_IMPORT["web"] = MAY_IMPORT["hooks"] | {"hooks", "assets"}

@@ -22,7 +22,7 @@ LIBRARY = (
     "training",
     "demo",
 )
-START_UP = ("operators", "sensors", "hooks", "triggers", "cli")
+START_UP = ("operators", "sensors", "hooks", "triggers", "filesystems", "cli")
 ADAPTER_IMPORTS = {
     "at the top": "import airflow\n\nVALUE = airflow\n",
     "of a part": "from airflow.sdk import BaseOperator\n\nVALUE = BaseOperator\n",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 LIBRARY = ("databases", "datasets", "storage", "transfer", "engines", "ingest", "cleaning", "features", "training")
-START_UP = ("operators", "sensors", "hooks", "triggers")
+START_UP = ("operators", "sensors", "hooks", "triggers", "filesystems")
 HEAVY = (
     "pandas",
     "polars",

@@ -70,7 +70,7 @@ class HdfsBackend(Backend):
 
         :raises FileNotFoundError: when it is not there.
         """
-        told = self.fs.web.call("GET", "GETFILECHECKSUM", path).json()["FileChecksum"]
+        told = self.fs.web.fetch("GETFILECHECKSUM", path).json()["FileChecksum"]
         return f"{told['algorithm']}:{told['bytes'][: 2 * int(told['length'])]}"
 
     # space ------------------------------------------------------------------------------------

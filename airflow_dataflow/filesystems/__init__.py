@@ -1,0 +1,1 @@
+"""File systems that Airflow's ``ObjectStoragePath`` opens through connections, one file each."""
