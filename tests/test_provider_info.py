@@ -55,7 +55,7 @@ def test_the_web_ui_has_a_form_for_the_connection():
 
     form = next(item for item in HookMetaService.hook_meta_data() if item.connection_type == "dataflow")
     assert form.hook_name == "Dataflow store"
-    assert set(form.extra_fields) == {"catalog_url", "tiers"}
+    assert set(form.extra_fields) == {"catalog_url", "catalog_conn_id", "tiers"}
     assert form.standard_fields.password.title == "Catalog password"
     assert form.standard_fields.host.hidden
 

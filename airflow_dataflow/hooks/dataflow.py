@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 from airflow_dataflow.errors import InvalidInputError, did_you_mean
+from airflow_dataflow.hooks.catalog import catalog_url
 from airflow_dataflow.hooks.storage import split_conn_id, storage_options
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_dataflow.storage.store import Store
     from airflow_dataflow.storage.tier import Tier
 
-_EXTRAS = ("catalog_url", "tiers")
+_EXTRAS = ("catalog_url", "catalog_conn_id", "tiers")
 _TIER_KEYS = ("name", "class", "url", "conn_id")
 _EXAMPLE = (
     '{"catalog_url": "sqlite:////data/catalog.db", "tiers": [{"name": "hot", "class": "hot", "url": "/data/hot"}]}'
@@ -30,7 +31,8 @@ class DataflowHook(BaseHook):
     """Open the store that a connection of type ``dataflow`` describes.
 
     The connection's extras are ``catalog_url``, a SQLAlchemy URL whose password may stand in the connection's
-    password, and ``tiers``, a list of ``{"name", "class", "url", "conn_id"}``; ``conn_id`` names the connection,
+    password, or in its place ``catalog_conn_id``, a connection of type ``postgres`` or ``mysql``, and ``tiers``, a
+    list of ``{"name", "class", "url", "conn_id"}``; ``conn_id`` names the connection,
     e.g. of type ``aws``, whose credentials open the tier.
 
     :param dataflow_conn_id: Airflow connection of type ``dataflow``.
@@ -103,13 +105,17 @@ class DataflowHook(BaseHook):
 
         from airflow_dataflow.datasets.catalog.catalog import Catalog
 
-        text = extras.get("catalog_url")
-        if not text:
-            raise self._wrong("has no extra 'catalog_url'")
+        text, conn_id = extras.get("catalog_url"), extras.get("catalog_conn_id")
+        if bool(text) == bool(conn_id):
+            found = "both" if text else "neither"
+            raise self._wrong(f"has {found} of the extras 'catalog_url' and 'catalog_conn_id', of which one is needed")
+        if conn_id:
+            return Catalog(catalog_url(conn_id))
         try:
-            url = make_url(text)
-        except ArgumentError as error:
-            raise self._wrong("has a 'catalog_url' that is no SQLAlchemy URL") from error
+            url = make_url(str(text))
+        except (ArgumentError, ValueError):
+            # What SQLAlchemy says quotes parts of the text, and a password may be among them.
+            raise self._wrong("has a 'catalog_url' that is no SQLAlchemy URL") from None
         if connection.password:
             url = url.set(password=connection.password)
         if url.password:

@@ -91,7 +91,9 @@ def test_a_connection_that_is_not_defined_is_explained():
     ("changes", "message"),
     [
         ({"catalog": "sqlite:///x"}, r"unknown extra 'catalog'; did you mean 'catalog_url'\?"),
-        ({"catalog_url": None}, "has no extra 'catalog_url'"),
+        ({"catalog_url": None}, "has neither of the extras 'catalog_url' and 'catalog_conn_id'"),
+        ({"catalog_conn_id": "catalog"}, "has both of the extras 'catalog_url' and 'catalog_conn_id'"),
+        ({"catalog_url": "postgresql://user:hidden-secret@host:port/db"}, r"no SQLAlchemy URL; its(?!.*hidden)"),
         ({"catalog_url": "no url"}, "no SQLAlchemy URL"),
         ({"tiers": None}, "has no list of tiers"),
         ({"tiers": []}, "has no list of tiers"),

@@ -42,11 +42,11 @@ class Database:
     def __init__(self, url: str | sa.URL) -> None:
         try:
             self.url = sa.make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise InvalidInputError(
                 "the catalog's URL is no SQLAlchemy URL; it looks like sqlite:////data/catalog.db or "
                 "postgresql+psycopg://user@host/database"
-            ) from None  # what SQLAlchemy says may quote the URL, and with it the password
+            ) from None  # what SQLAlchemy says quotes parts of the URL, and the password may be among them
         self._ready = False
 
     @property
