@@ -78,8 +78,7 @@ class Poll:
         self.waits: dict[Wait, None] = {}
         self._last_look = -math.inf
         self._joined = asyncio.Event()
-        # An empty context: the poll outlives the wait that happens to begin it, and is no part of that task's log.
-        self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+        self._task: asyncio.Task[None] | None = None
 
     def add(self, wait: Wait) -> None:
         """Let ``wait`` take part; what the last look saw is judged for it at once."""
@@ -87,6 +86,10 @@ class Poll:
         wait.judged = False
         self.waits[wait] = None
         self._joined.set()
+        if self._task is None:
+            # An empty context: the poll outlives the wait that begins it, and is no part of that task's log.
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._run(), context=contextvars.Context())
 
     def remove(self, wait: Wait) -> None:
         """Let ``wait`` go; the last one ends the poll."""
@@ -112,7 +115,8 @@ class Poll:
 
     def _end(self) -> None:
         self.polls.forget(self)
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     async def _look_or_judge(self) -> None:
         changed, looked = False, time.monotonic() >= self._next_look()
