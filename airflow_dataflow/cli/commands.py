@@ -187,7 +187,7 @@ COMMANDS = (
     ),
     Command(
         name="transfer",
-        help="Copy a version to a tier or publish it to a URL, or copy files; every byte is verified",
+        help="Copy a version to a tier, publish it to a URL or load it into a table, or copy files",
         function="transfer:transfer",
         arguments=(
             Argument(
@@ -195,8 +195,22 @@ COMMANDS = (
             ),
             Argument(
                 flags=("target",),
-                help="name of a tier, or URL or path; s3://CONNECTION@bucket/prefix uses an Airflow connection",
+                help="name of a tier, or URL or path; s3://CONNECTION@bucket/prefix uses an Airflow connection; "
+                "postgresql://CONNECTION@/schema.table and mysql://CONNECTION@/table are tables",
                 metavar="TARGET",
+            ),
+            Argument(
+                flags=("--mode",),
+                help="how rows come into a table: replace (default), append or upsert",
+                default="replace",
+                choices=("replace", "append", "upsert"),
+            ),
+            Argument(
+                flags=("--key",),
+                help="column that tells the rows of a table apart, for upsert; may be repeated",
+                action="append",
+                default=[],
+                metavar="COLUMN",
             ),
             *STORE,
         ),

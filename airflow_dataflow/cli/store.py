@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_dataflow.errors import InvalidInputError, NotFoundError, did_you_mean
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from airflow_dataflow.storage.store import Store
 
 _KEYS = ("catalog_url", "tiers")
@@ -111,6 +113,20 @@ def _check_keys(where: str, content: Any, known: tuple[str, ...], required: tupl
     for key in required:
         if not content.get(key):
             raise InvalidInputError(f"{where} has no {key!r}")
+
+
+def database(url: str) -> tuple[sa.URL, str] | None:
+    """Return the URL of a database and the table that e.g. ``postgresql://CONNECTION@/schema.table`` names.
+
+    :returns: ``None`` for a URL or path of anything else.
+    """
+    if not url.startswith(("postgresql://", "postgres://", "mysql://", "mariadb://")):
+        return None
+    _read_connections_from_the_database()
+    from airflow_dataflow.hooks.database import database_url, split_table
+
+    dialect, conn_id, table = split_table(url)
+    return database_url(dialect, conn_id), table or ""
 
 
 def place(url: str) -> tuple[str, dict[str, Any]]:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from airflow_dataflow.databases.dialects import Dialect, Snapshot, open_database
 from airflow_dataflow.databases.source import Source
 from airflow_dataflow.datasets.manifest import Manifest, Rows, SourceFile, fingerprint_of
@@ -29,7 +31,7 @@ CODE_VERSION = 1
 
 def ingest_table(
     store: Store,
-    url: str,
+    url: str | sa.URL,
     table: str | None,
     dataset: str,
     *,

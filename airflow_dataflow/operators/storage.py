@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from airflow_dataflow.datasets.name import Reference
+from airflow_dataflow.errors import InvalidInputError
+from airflow_dataflow.hooks.database import database_uri, database_url, is_database, split_table
 from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.hooks.storage import directory, split_conn_id, storage_options, uri
 from airflow_dataflow.operators._context import task_progress, task_reader
@@ -26,23 +28,30 @@ if TYPE_CHECKING:
 
 
 class IngestDatasetOperator(DatasetOperator):
-    """Read the files of a landing folder, and make a version that holds their rows.
+    """Read the files of a landing folder, or a table of a database, and make a version that holds their rows.
 
     Files that the newest version of ``target`` has read before are carried over unread; rows and files that cannot be
     read go to the version's quarantine with their reason. A retry is safe: it returns the version that an earlier
     attempt finished. Without anything new it returns the newest version.
 
-    :param source: URL or path of a folder, a file or a pattern such as ``s3://aws_default@bucket/landing/*.csv``
-        (templated).
+    A table is read as it is at one moment; with the option ``watermark`` only the rows above the last one are read, and
+    those of earlier nights carried over.
+
+    :param source: URL or path of a folder, a file or a pattern such as ``s3://aws_default@bucket/landing/*.csv``; or a
+        table such as ``postgresql://connection@/schema.table`` or ``mysql://connection@/table`` (templated).
     :param target: dataset to add a version to (templated).
     :param source_conn_id: Airflow connection that opens ``source``; the one in the URL, or the default of its provider,
         when absent (templated).
+    :param query: one SELECT statement, or the name of a file ``*.sql`` with it, in place of a table; ``source`` is
+        ``postgresql://connection@/`` then (templated).
     :param options: how to read, by the names of :class:`~airflow_dataflow.ingest.options.IngestOptions`, e.g.
-        ``{"missing": "drop"}`` (templated).
+        ``{"missing": "drop"}``, for a database of :class:`~airflow_dataflow.ingest.table_options.TableOptions`, e.g.
+        ``{"watermark": "id"}`` (templated).
     """
 
-    template_fields: Sequence[str] = ("source", "target", "source_conn_id", "options", "dataflow_conn_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json"}
+    template_fields: Sequence[str] = ("source", "target", "source_conn_id", "query", "options", "dataflow_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json", "query": "sql"}
+    template_ext: Sequence[str] = (".sql",)
 
     def __init__(
         self,
@@ -50,6 +59,7 @@ class IngestDatasetOperator(DatasetOperator):
         source: str,
         target: str,
         source_conn_id: str | None = None,
+        query: str | None = None,
         options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -57,10 +67,15 @@ class IngestDatasetOperator(DatasetOperator):
         self.source = source
         self.target = target
         self.source_conn_id = source_conn_id
+        self.query = query
         self.options = options
 
     def make_version(self, store: Store, *, at: datetime, progress: Progress) -> Manifest:
-        """Read the files."""
+        """Read the files or the table."""
+        if is_database(self.source):
+            return self._ingest_table(store, at=at, progress=progress)
+        if self.query is not None:
+            raise InvalidInputError(f"a query needs a database as its source, got {self.source!r}")
         from airflow_dataflow.ingest.ingest import ingest
         from airflow_dataflow.ingest.options import IngestOptions
         from airflow_dataflow.registry import make
@@ -76,9 +91,29 @@ class IngestDatasetOperator(DatasetOperator):
             progress=progress,
         )
 
+    def _ingest_table(self, store: Store, *, at: datetime, progress: Progress) -> Manifest:
+        from airflow_dataflow.ingest.table import ingest_table
+        from airflow_dataflow.ingest.table_options import TableOptions
+        from airflow_dataflow.registry import make
+
+        dialect, conn_id, table = split_table(self.source, self.source_conn_id)
+        return ingest_table(
+            store,
+            database_url(dialect, conn_id),
+            table,
+            self.target,
+            at=at,
+            query=self.query,
+            options=make(TableOptions, "ingest", self.options or {}),
+            progress=progress,
+        )
+
     def lineage_inputs(self, manifest: Manifest) -> list[str]:  # noqa: ARG002 - the files count, not the version
-        """Return the URI of the landing folder."""
-        return [uri(self.source)]
+        """Return the URI of the landing folder or table."""
+        if not is_database(self.source):
+            return [uri(self.source)]
+        dialect, conn_id, table = split_table(self.source, self.source_conn_id)
+        return [database_uri(database_url(dialect, conn_id), table)]
 
 
 class RebalanceTiersOperator(BaseOperator):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import Asset, AssetAlias, BaseOperator
 
 from airflow_dataflow.assets import VERSIONS_ALIAS, dataset_asset
 from airflow_dataflow.datasets.name import Reference
 from airflow_dataflow.errors import InvalidInputError
+from airflow_dataflow.hooks.database import database_uri, database_url, is_database, split_table
 from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.hooks.storage import split_conn_id, storage_options, uri
 from airflow_dataflow.operators._context import announce, task_progress, task_reader
@@ -24,21 +25,35 @@ if TYPE_CHECKING:
 
 
 class TransferOperator(BaseOperator):
-    """Copy versions of datasets, or any files, to a URL.
+    """Copy versions of datasets, or any files, to a URL, or load a version into a table of a database.
 
     Versions arrive at ``<target>/<dataset>/<version>/``, every file verified by its digest and the manifest last, and
     count as published from then on. A retry is safe: what has arrived whole is left alone.
 
+    A table takes all rows of a version in one transaction; a retry replaces them, or in the mode ``append`` finds that
+    they are there.
+
     :param source: reference of a version (``support/model@latest``), several of them, or the URL or path of a file, a
         folder or a pattern such as ``s3://bucket/raw/*.csv`` (templated).
-    :param target: URL or path to copy to (templated).
+    :param target: URL or path to copy to, or a table such as ``postgresql://connection@/schema.table`` or
+        ``mysql://connection@/table`` (templated).
     :param source_conn_id: Airflow connection that opens ``source`` when that is a URL; the one in the URL, or the
         default of its provider, when absent (templated).
     :param target_conn_id: the same for ``target`` (templated).
+    :param options: how to load a table, by the names of :class:`~airflow_dataflow.transfer.load.LoadOptions`, e.g.
+        ``{"mode": "upsert", "key": ["id"]}`` (templated).
     :param dataflow_conn_id: Airflow connection of the store that holds the versions (templated).
     """
 
-    template_fields: Sequence[str] = ("source", "target", "source_conn_id", "target_conn_id", "dataflow_conn_id")
+    template_fields: Sequence[str] = (
+        "source",
+        "target",
+        "source_conn_id",
+        "target_conn_id",
+        "options",
+        "dataflow_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json"}
 
     def __init__(
         self,
@@ -47,6 +62,7 @@ class TransferOperator(BaseOperator):
         target: str,
         source_conn_id: str | None = None,
         target_conn_id: str | None = None,
+        options: Mapping[str, Any] | None = None,
         dataflow_conn_id: str = DataflowHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -56,6 +72,7 @@ class TransferOperator(BaseOperator):
         self.target = target
         self.source_conn_id = source_conn_id
         self.target_conn_id = target_conn_id
+        self.options = options
         self.dataflow_conn_id = dataflow_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -69,14 +86,33 @@ class TransferOperator(BaseOperator):
                     dataset_asset(Reference.parse(source).dataset, self.dataflow_conn_id).uri for source in sources
                 ]
                 with hook.store.read_by(task_reader(context)) as store:
-                    report = self._publish(store, sources, task_progress(context))
+                    deliver = self._load if is_database(self.target) else self._publish
+                    report = deliver(store, sources, task_progress(context))
             else:
                 inputs = [uri(source) for source in sources]
                 report = self._copy(sources, task_progress(context))
-        self.log.info("%s has %s files of %s: %s", uri(self.target), report.files, ", ".join(sources), report)
+        target = self._target_uri()
+        self.log.info("%s has %s files of %s: %s", target, report.files, ", ".join(sources), report)
         extra = {"source": sources, **report.to_dict()}
-        announce(self, context, hook, Asset(uri=uri(self.target)), extra=extra, inputs=inputs)
+        announce(self, context, hook, Asset(uri=target), extra=extra, inputs=inputs)
         return report.to_dict()
+
+    def _target_uri(self) -> str:
+        if not is_database(self.target):
+            return uri(self.target)
+        dialect, conn_id, table = split_table(self.target, self.target_conn_id)
+        return database_uri(database_url(dialect, conn_id), table)
+
+    def _load(self, store: Store, references: Sequence[str], progress: Progress) -> TransferReport:
+        from airflow_dataflow.registry import make
+        from airflow_dataflow.transfer.load import LoadOptions, load_version
+
+        if len(references) != 1:
+            raise InvalidInputError(f"a table takes one version at a time, got {references}")
+        dialect, conn_id, table = split_table(self.target, self.target_conn_id)
+        options = make(LoadOptions, "load", self.options or {})
+        url = database_url(dialect, conn_id)
+        return load_version(store, references[0], url, table or "", options=options, progress=progress)
 
     def _publish(self, store: Store, references: Sequence[str], progress: Progress) -> TransferReport:
         from airflow_dataflow.transfer.publish import publish

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import sqlalchemy as sa
 
 from airflow_dataflow.databases.dialects import Load, open_database
 from airflow_dataflow.databases.source import Source
@@ -47,7 +48,7 @@ class LoadOptions:
 def load_version(
     store: Store,
     reference: str,
-    url: str,
+    url: str | sa.URL,
     table: str,
     *,
     options: LoadOptions | None = None,
@@ -77,7 +78,9 @@ def load_version(
     size = sum(entry.bytes for entry in manifest.files_under("data"))
     with database.load(target) as load:
         claimed = _prepare(load, manifest, schema, options, target.label)
-        rows = _send(load, store, manifest, schema, options, progress) if claimed else 0
+        if claimed:
+            load.begin(schema, options.key if options.mode == "upsert" else ())
+        rows = _send(load, store, manifest, schema, progress) if claimed else 0
     if not claimed:
         log.info("%s was loaded into %s before: nothing to do", manifest.reference, target.label)
     log.info("%s: %s rows of %s (%s)", target.label, f"{rows:,}", manifest.reference, options.mode)
@@ -129,10 +132,7 @@ def _check_columns(columns: dict[str, bool], names: Sequence[str], label: str) -
         )
 
 
-def _send(
-    load: Load, store: Store, manifest: Manifest, schema: pa.Schema, options: LoadOptions, progress: Progress
-) -> int:
-    load.begin(schema, options.key if options.mode == "upsert" else ())
+def _send(load: Load, store: Store, manifest: Manifest, schema: pa.Schema, progress: Progress) -> int:
     folder = store.directory(manifest)
     done = 0
     for entry in manifest.files_under("data"):
