@@ -206,9 +206,9 @@ def show_tiers(console: Console, store: Store) -> None:
     console.print()
     console.rule("[bold]What lies where[/]")
     table = _table("tier", "place", "[r]versions", "[r]files", "[r]bytes", "")
-    held = {tier: tier.directory.files() for tier in store.tiers}
-    most = max(sum(files.values()) for files in held.values())
-    for tier, files in held.items():
+    held = [(tier, tier.directory.files()) for tier in store.tiers]
+    most = max(sum(files.values()) for _, files in held)
+    for tier, files in held:
         versions = sum(path.rpartition("/")[2] == MANIFEST_NAME for path in files)
         total = sum(files.values())
         counts = (f"{versions:,}", f"{len(files):,}", f"{total:,}")
