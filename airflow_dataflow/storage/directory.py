@@ -197,7 +197,7 @@ class Directory:
         return {
             path: sizes[path]
             for path in sorted(sizes)
-            if not path.endswith("/") and not is_partial(posixpath.basename(path))
+            if path and not path.endswith("/") and not is_partial(posixpath.basename(path))
         }
 
     def read(self, relative: str) -> bytes:

@@ -85,7 +85,9 @@ class Backend:
             yield cast(BinaryIO, file)
             self._publish(file, path, exclusive=exclusive)
         except BaseException:
-            file.discard()
+            # What cannot be taken back now, the sweep finds; the error that led here says more.
+            with suppress(Exception):
+                file.discard()
             with suppress(AttributeError):
                 # fsspec's own kind of file closes itself when it is forgotten, and closing writes.
                 file.closed = True

@@ -31,6 +31,7 @@ _MOST_PARTS = 10_000
 _KEYS_AT_ONCE = 1000
 _REQUESTS_AT_ONCE = 8
 _ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
+_NO_SUCH_CLASS = ("InvalidStorageClass", "InvalidArgument")
 _HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Metadata")
 _ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled")
 
@@ -61,7 +62,7 @@ class S3Backend(Backend):
     )
     """Amazon's; other servers may have other names, and are asked."""
     copy_at_once_bytes = 1 << 30
-    """Largest file that one request copies: the protocol allows 5 GiB, but then few servers answer in time."""
+    """Largest file that one request copies; the protocol allows 5 GiB, but then few servers answer in time."""
     copy_part_bytes = 256 << 20
     """Size of the parts in which larger files are copied."""
 
@@ -137,13 +138,13 @@ class S3Backend(Backend):
         origin = dict(zip(("Bucket", "Key"), _bucket_and_key(source), strict=True))
         found = self.fs.call_s3("head_object", **origin)
         kept = {name: found[name] for name in _ENCRYPTION if name in found and source == target}
-        if found["ContentLength"] <= self.copy_at_once_bytes:
+        if found["ContentLength"] <= self.copy_at_once_bytes or not self._copies_parts_of(source):
             pin = {"CopySource": origin, "CopySourceIfMatch": found["ETag"]}
             self.fs.call_s3("copy_object", Bucket=bucket, Key=key, **pin, **kept, **options)
             return
         kept |= {name: found[name] for name in _HEADERS if name in found}
-        if found.get("TagCount"):
-            tags = self.fs.call_s3("get_object_tagging", **origin)["TagSet"]
+        tags = self.fs.call_s3("get_object_tagging", **origin)["TagSet"] if found.get("TagCount") else []
+        if tags:
             kept["Tagging"] = urlencode([(tag["Key"], tag["Value"]) for tag in tags])
         began = self.fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key, **kept, **options)
         upload = {"Bucket": bucket, "Key": key, "UploadId": began["UploadId"]}
@@ -154,6 +155,20 @@ class S3Backend(Backend):
             with suppress(OSError):
                 self.fs.call_s3("abort_multipart_upload", **upload)
             raise
+        if tags and not self.fs.call_s3("head_object", Bucket=bucket, Key=key).get("TagCount"):
+            # Some servers take no tags with an upload of parts.
+            self.fs.call_s3("put_object_tagging", Bucket=bucket, Key=key, Tagging={"TagSet": tags})
+
+    def _copies_parts_of(self, source: str) -> bool:
+        """Tell whether the parts of a file are copied from that file, whatever its name is.
+
+        Ceph decodes the name of the source twice, so that it takes ``a b`` for ``a+b``, be it another file or none.
+        """
+        return self._is_amazon or not set(source) & set("+%")
+
+    @property
+    def _is_amazon(self) -> bool:
+        return ".amazonaws." in str(self.fs.s3.meta.endpoint_url)
 
     def _copy_parts(self, origin: Mapping[str, str], found: Mapping[str, Any], upload: Mapping[str, str]) -> None:
         size, etag = found["ContentLength"], found["ETag"]
@@ -196,7 +211,7 @@ class S3Backend(Backend):
             try:
                 self._copy(found, found, {"StorageClass": name})
             except OSError as error:
-                if diagnosis(error)[0] not in ("InvalidStorageClass", "InvalidArgument"):
+                if diagnosis(error)[0] not in _NO_SUCH_CLASS:
                     raise
                 raise self._no_such_class(name) from error
 
@@ -213,7 +228,7 @@ class S3Backend(Backend):
         return found
 
     def _check_storage_class(self, name: str) -> None:
-        if name not in self.storage_classes and ".amazonaws." in str(self.fs.s3.meta.endpoint_url):
+        if name not in self.storage_classes and self._is_amazon:
             raise self._no_such_class(name)
 
     def _no_such_class(self, name: str) -> InvalidInputError:
@@ -301,6 +316,8 @@ class S3Backend(Backend):
 
     def explain(self, error: Exception, what: str, path: str) -> DataflowError | None:
         """Tell a missing bucket, a refused credential and trouble on the way from each other."""
+        if self._new_files and diagnosis(error)[0] in _NO_SUCH_CLASS:
+            return self._no_such_class(self._new_files["StorageClass"])
         return explanation(error, what, path.partition("/")[0]) or super().explain(error, what, path)
 
 
