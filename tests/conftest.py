@@ -38,7 +38,9 @@ pytest_plugins = [
     "tests.services.gcs",
     "tests.services.hdfs",
     "tests.services.mounts",
+    "tests.services.oss",
     "tests.services.sql",
+    "tests.services.tables",
 ]
 
 _HOME = pytest.StashKey[Path]()

@@ -1,0 +1,174 @@
+"""Aliyun OSS: an upload is visible when it is complete, conditional writes keep the first.
+
+OSS honours the condition (``x-oss-forbid-overwrite``) in buckets without versioning only; where a bucket keeps old
+versions of objects, the last of two writers at the same moment wins, as in stores without such conditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import oss2
+from oss2.models import RestoreConfiguration, RestoreJobParameters
+
+from airflow_dataflow.errors import AccessDeniedError, DataflowError, InvalidInputError, NotFoundError, TransferError
+from airflow_dataflow.storage.backends import ArchiveState, Backend
+from airflow_dataflow.storage.backends._oss_files import MOST_KEYS, PART_BYTES, OssFiles
+
+_ARCHIVES = ("Archive", "ColdArchive", "DeepColdArchive")
+_WITH_SPEED = ("ColdArchive", "DeepColdArchive")
+_MOST_PARTS = 10_000
+_REQUESTS_AT_ONCE = 8
+_DENIED = (401, 403)
+_EXISTS = ("FileAlreadyExists", "ObjectAlreadyExists")
+_BUSY = ("OperationAborted", "RequestTimeout", "QpsLimitExceeded", "TotalQpsLimitExceeded", "DownloadTrafficRateLimit")
+_TOO_MANY, _SERVERS_FAULT = 429, 500
+
+
+class OssBackend(Backend):
+    """Buckets of Aliyun OSS. There are no locks: concurrent writers of one version write the same bytes."""
+
+    storage_classes = ("Standard", "IA", *_ARCHIVES)
+
+    # writing ----------------------------------------------------------------------------------
+
+    def _open(self, path: str, *, exclusive: bool, expected_bytes: int) -> Any:
+        size = max(PART_BYTES, -(-expected_bytes // (_MOST_PARTS - 1)))
+        return self.fs.open(path, "xb" if exclusive else "wb", block_size=size, autocommit=False)
+
+    def _publish(self, file: Any, path: str, *, exclusive: bool) -> None:
+        try:
+            if file.offset is None:
+                # Nothing was sent yet: one request instead of the three that a multipart upload takes.
+                self.fs.pipe_file(path, file.buffer.getvalue(), mode="create" if exclusive else "overwrite")
+                file.closed = True
+            else:
+                file.close()
+                file.commit()
+        except oss2.exceptions.OssError as error:
+            if exclusive and error.code in _EXISTS:
+                raise FileExistsError(f"{path} exists already") from error
+            raise
+
+    def make_folder(self, path: str) -> None:
+        """Do nothing: there are no folders, and a bucket that is missing is an error rather than a wish."""
+
+    def remove_all(self, path: str) -> None:
+        """Delete every key below ``path``, a thousand to a request."""
+        bucket, _ = self.fs.split_path(path)
+        keys = [self.fs.split_path(name)[1] for name in self.fs.find(path)]
+        for start in range(0, len(keys), MOST_KEYS):
+            self.fs.bucket(bucket).batch_delete_objects(keys[start : start + MOST_KEYS])
+
+    def remove_unfinished(self, root: str, before: datetime) -> list[str]:
+        """Abort the uploads below ``root`` that got no part since ``before``; their parts cost money until then."""
+        bucket, key = self.fs.split_path(root)
+        client = self.fs.bucket(bucket)
+        removed = []
+        for upload in oss2.MultipartUploadIterator(client, prefix=f"{key}/" if key else ""):
+            parts = oss2.PartIterator(client, upload.key, upload.upload_id)
+            newest = max([upload.initiation_date, *(part.last_modified for part in parts)])
+            if datetime.fromtimestamp(newest, UTC) < before:
+                client.abort_multipart_upload(upload.key, upload.upload_id)
+                removed.append(f"{bucket}/{upload.key}")
+        return removed
+
+    # what the store knows of a file -----------------------------------------------------------
+
+    def stamp(self, path: str) -> str:
+        """Return the ETag."""
+        return f"etag:{self._object(path)['ETag']}"
+
+    def storage_class(self, path: str) -> str | None:
+        """Return the storage class of an object, ``None`` for a folder, which has none."""
+        found = self.fs.info(path).get("StorageClass")
+        return None if found is None else str(found)
+
+    def set_storage_class(self, path: str, name: str) -> int:
+        """Copy an object, or all below a folder, onto itself with the class; headers and metadata stay.
+
+        An archived object has to be restored first. OSS charges a class with a minimum duration until its end.
+        """
+        self._check_storage_class(name)
+        others = [item["name"] for item in self._objects(path) if item["StorageClass"] != name]
+        headers = {"x-oss-storage-class": name}
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="oss") as pool:
+            list(pool.map(lambda item: self.fs.cp_file(item, item, headers=headers), others))
+        return len(others)
+
+    def archive_state(self, path: str) -> ArchiveState:
+        """Look at the class, and at what the store says of a restore."""
+        found = self._object(path)
+        if found["StorageClass"] not in _ARCHIVES:
+            return "readable"
+        restore = found["Restore"]
+        if restore is None:
+            return "archived"
+        return "restoring" if 'ongoing-request="true"' in restore else "readable"
+
+    def restore(self, path: str, *, days: int, speed: str) -> None:
+        """Ask for a readable copy; ``speed`` counts for ``ColdArchive`` and ``DeepColdArchive`` only."""
+        found = self._object(path)
+        if found["StorageClass"] not in _ARCHIVES or self.archive_state(path) != "archived":
+            return
+        parameters = RestoreJobParameters(speed) if found["StorageClass"] in _WITH_SPEED else None
+        bucket, key = self.fs.split_path(path)
+        # Another process may have asked meanwhile; that is as good.
+        with suppress(oss2.exceptions.RestoreAlreadyInProgress):
+            self.fs.bucket(bucket).restore_object(key, input=RestoreConfiguration(days, parameters))
+
+    def _object(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.fs.info(path)
+        if found["type"] == "directory":
+            raise FileNotFoundError(path)
+        return found
+
+    def _objects(self, path: str) -> Iterator[dict[str, Any]]:
+        found = self.fs.info(path)
+        if found["type"] == "file":
+            yield found
+        else:
+            yield from self.fs.find(path, detail=True).values()
+
+    # errors -----------------------------------------------------------------------------------
+
+    def explain(self, error: Exception, what: str, path: str) -> DataflowError | None:
+        """Tell a missing bucket, a refused credential and trouble on the way from each other."""
+        bucket, _ = self.fs.split_path(path)
+        if not isinstance(error, oss2.exceptions.OssError):
+            return super().explain(error, what, path)
+        said = f"{error.code}: {error.message}" if error.code else f"answer {error.status}"
+        if isinstance(error, oss2.exceptions.RequestError):
+            said = str(error.exception)
+        place = f"{what} in bucket {bucket!r}"
+        if isinstance(error, oss2.exceptions.NoSuchBucket):
+            explained: DataflowError | None = NotFoundError(
+                f"no bucket {bucket!r} ({what}): create it, or correct the URL"
+            )
+        elif error.code == "InvalidObjectState":
+            explained = InvalidInputError(f"{place} is archived: restore it before reading it")
+        elif error.status in _DENIED:
+            explained = AccessDeniedError(
+                f"bucket {bucket!r} refuses {what} ({said}): check the connection's credentials and what they may do"
+            )
+        elif isinstance(error, oss2.exceptions.PreconditionFailed):
+            explained = TransferError(f"{place} changed while it was being read or written")
+        elif _is_trouble(error):
+            explained = TransferError(f"trouble with {place}: {said}")
+        else:
+            explained = super().explain(error, what, path)
+        return explained
+
+
+def _is_trouble(error: oss2.exceptions.OssError) -> bool:
+    if isinstance(error, oss2.exceptions.RequestError):
+        return True
+    return error.code in _BUSY or error.status == _TOO_MANY or error.status >= _SERVERS_FAULT
+
+
+BACKEND = OssBackend
+FILE_SYSTEM = OssFiles
