@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_dataflow.storage.store import Store
 
 _KEYS = ("catalog_url", "tiers")
-_TIER_KEYS = ("name", "class", "url", "storage_options")
+_TIER_KEYS = ("name", "class", "url", "storage_options", "storage_class")
 
 
 def open_store(arguments: Namespace) -> Store:
@@ -99,6 +99,7 @@ def read_store(path: str | Path) -> Store:
                 tier_class=item["class"],
                 url=item["url"],
                 storage_options=item.get("storage_options") or {},
+                storage_class=item.get("storage_class"),
             )
         )
     return Store(tiers, Catalog(content["catalog_url"]))

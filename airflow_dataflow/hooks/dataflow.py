@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_dataflow.storage.tier import Tier
 
 _EXTRAS = ("catalog_url", "catalog_conn_id", "tiers")
-_TIER_KEYS = ("name", "class", "url", "conn_id")
+_TIER_KEYS = ("name", "class", "url", "conn_id", "storage_class")
 _EXAMPLE = (
     '{"catalog_url": "sqlite:////data/catalog.db", "tiers": [{"name": "hot", "class": "hot", "url": "/data/hot"}]}'
 )
@@ -32,8 +32,8 @@ class DataflowHook(BaseHook):
 
     The connection's extras are ``catalog_url``, a SQLAlchemy URL whose password may stand in the connection's
     password, or in its place ``catalog_conn_id``, a connection of type ``postgres`` or ``mysql``, and ``tiers``, a
-    list of ``{"name", "class", "url", "conn_id"}``; ``conn_id`` names the connection,
-    e.g. of type ``aws``, whose credentials open the tier.
+    list of ``{"name", "class", "url", "conn_id", "storage_class"}``; ``conn_id`` names the connection, e.g. of type
+    ``aws``, whose credentials open the tier, and ``storage_class`` what new files get there.
 
     :param dataflow_conn_id: Airflow connection of type ``dataflow``.
     """
@@ -145,7 +145,13 @@ class DataflowHook(BaseHook):
         if missing:
             raise self._wrong(f"has a tier without {missing[0]!r}: {item!r}")
         url, conn_id = split_conn_id(item["url"], item.get("conn_id"))
-        return Tier(name=item["name"], tier_class=item["class"], url=url, storage_options=storage_options(url, conn_id))
+        return Tier(
+            name=item["name"],
+            tier_class=item["class"],
+            url=url,
+            storage_options=storage_options(url, conn_id),
+            storage_class=item.get("storage_class"),
+        )
 
     def _wrong(self, what: str) -> InvalidInputError:
         return InvalidInputError(

@@ -25,6 +25,8 @@ class Tier:
     """Folder or prefix, e.g. ``file:///data/hot`` or ``s3://bucket/cold``."""
     storage_options: dict[str, Any] = field(default_factory=dict, repr=False)
     """What fsspec needs to open ``url``, secrets included; never printed."""
+    storage_class: str | None = None
+    """Storage class that new files get, e.g. ``STANDARD_IA`` on S3; the store's own choice when ``None``."""
 
     def __post_init__(self) -> None:
         check_dataset_name(self.name)
@@ -36,4 +38,4 @@ class Tier:
     @property
     def directory(self) -> Directory:
         """The tier's folder."""
-        return Directory.from_url(self.url, self.storage_options)
+        return Directory.from_url(self.url, self.storage_options, storage_class=self.storage_class)

@@ -24,13 +24,13 @@ def test_a_yaml_file_describes_a_store(tmp_path: Path) -> None:
     path.write_text(
         f"catalog_url: sqlite:///{tmp_path}/catalog.db\n"
         "tiers:\n"
-        f"  - {{name: archive, class: cold, url: {tmp_path}/archive}}\n"
+        f"  - {{name: archive, class: cold, url: {tmp_path}/archive, storage_class: STANDARD_IA}}\n"
         f"  - {{name: fast, class: hot, url: {tmp_path}/fast, storage_options: {{auto_mkdir: true}}}}\n"
     )
     store = read_store(path)
-    assert [(tier.name, tier.storage_options) for tier in store.tiers] == [
-        ("fast", {"auto_mkdir": True}),
-        ("archive", {}),
+    assert [(tier.name, tier.storage_options, tier.storage_class) for tier in store.tiers] == [
+        ("fast", {"auto_mkdir": True}, None),
+        ("archive", {}, "STANDARD_IA"),
     ]
     assert store.catalog.datasets() == []
 

@@ -48,9 +48,11 @@ def test_tiers_may_be_json_text_as_the_form_in_the_web_ui_stores_them(connect, t
 @pytest.mark.s3
 def test_a_tier_on_s3_is_opened_with_its_own_connection(connect, tmp_path, bucket):
     tier = {"name": "cold", "class": "cold", "url": f"s3://{bucket}/cold", "conn_id": "aws_default"}
-    hook = connect(_extras(tmp_path, tiers=[tier]))
+    hook = connect(_extras(tmp_path, tiers=[tier | {"storage_class": "STANDARD_IA"}]))
     with hook.store.draft("support/raw", at=datetime(2026, 11, 23, tzinfo=UTC), fingerprint="4f2a9c") as draft:
-        draft.commit(Rows())
+        manifest = draft.commit(Rows())
+    folder = hook.store.directory(manifest)
+    assert folder.backend.storage_class(folder.path("_manifest.json")) == "STANDARD_IA"
     assert rebuild(hook.store).copies == 1
     assert hook.test_connection() == (
         True,
