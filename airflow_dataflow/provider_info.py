@@ -73,7 +73,7 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
-        "filesystems": ["airflow_dataflow.filesystems.hdfs"],
+        "filesystems": ["airflow_dataflow.filesystems.hdfs", "airflow_dataflow.filesystems.oss"],
         "asset-uris": [
             {
                 "schemes": ["dataflow"],

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 _DEFAULT_CONN_IDS = {"s3": "aws_default"}
 """Connections that stand for a scheme's credentials when nobody names one; the providers' own defaults."""
+_PACKAGES = {
+    "abfs": "apache-airflow-providers-microsoft-azure",
+    "adl": "apache-airflow-providers-microsoft-azure",
+    "gcs": "apache-airflow-providers-google",
+    "gs": "apache-airflow-providers-google",
+}
+"""Providers that open a scheme, for the message where they are not installed."""
 
 
 def split_conn_id(url: str, conn_id: str | None = None) -> tuple[str, str | None]:
@@ -57,7 +64,7 @@ def storage_options(url: str, conn_id: str | None = None) -> dict[str, Any]:
     if not has_fs(scheme):
         raise InvalidInputError(
             f"no installed Airflow provider opens {scheme}:// URLs such as {plain!r}; "
-            "install the provider of that storage, or use a path, file:// or s3://"
+            f"install {_PACKAGES.get(scheme, 'the provider of that storage')}, or use a path, file:// or s3://"
         )
     return dict(get_fs(scheme, conn_id or _DEFAULT_CONN_IDS.get(scheme)).storage_options)
 

@@ -36,6 +36,13 @@ def test_a_scheme_that_no_provider_opens_is_named():
         storage_options("gopher://host/folder")
 
 
+@pytest.mark.parametrize("scheme", ["gs", "gcs"])
+def test_the_provider_that_is_missing_for_google_cloud_storage_is_named(scheme, monkeypatch):
+    monkeypatch.setattr("airflow.sdk.io.has_fs", lambda _scheme: False)
+    with pytest.raises(InvalidInputError, match="install apache-airflow-providers-google, or use"):
+        storage_options(f"{scheme}://bucket/folder")
+
+
 def test_the_uri_of_an_asset_has_no_connection_in_it(tmp_path):
     assert uri("s3://aws_default@bucket/published") == "s3://bucket/published"
     assert uri(str(tmp_path)) == tmp_path.as_uri()
