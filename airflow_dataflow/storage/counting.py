@@ -63,7 +63,6 @@ class CountedFile(io.RawIOBase):
         self._file = file
         self._path = path
         self._tally = tally
-        tally.count(path, 0)
 
     def read(self, size: int | None = -1) -> bytes:
         """Read up to ``size`` bytes, all that is left when negative or ``None``."""

@@ -42,6 +42,7 @@ class ReadLog:
     @contextmanager
     def read_by(self, reader: Reader) -> Iterator[None]:
         """Say who reads inside the block, and write down what was read when it ends, with an error or without."""
+        self.flush()
         self.reader, before = reader, self.reader
         try:
             yield
@@ -51,11 +52,10 @@ class ReadLog:
 
     def add(self, tally: ReadTally) -> None:
         """Remember that something was counted."""
+        if len(self._pending) >= _MOST_PENDING:
+            self.flush()
         with self._lock:
             self._pending.add(tally)
-            full = len(self._pending) > _MOST_PENDING
-        if full:
-            self.flush()
 
     def flush(self) -> None:
         """Write down what was counted; the work that read it never fails for that."""

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.hooks.catalog import catalog_url
 from airflow_dataflow.hooks.dataflow import DataflowHook
+from tests.services.sql import SERVERS
 
 
 def _define(monkeypatch: pytest.MonkeyPatch, name: str, **connection: Any) -> None:
@@ -31,24 +32,17 @@ def _define_by_url(monkeypatch: pytest.MonkeyPatch, url: str, **changes: Any) ->
     _define(monkeypatch, "catalog", **(described | changes))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param("postgres", marks=pytest.mark.postgres),
-        pytest.param("mariadb", marks=pytest.mark.mariadb),
-    ],
-)
+@pytest.mark.parametrize("server_url", SERVERS, indirect=True)
 def test_a_store_keeps_its_catalog_where_another_connection_says(
-    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    url = request.getfixturevalue(f"{kind}_url")
-    _define_by_url(monkeypatch, url)
+    _define_by_url(monkeypatch, server_url)
     extra = {"catalog_conn_id": "catalog", "tiers": [{"name": "hot", "class": "hot", "url": str(tmp_path)}]}
     _define(monkeypatch, "store", conn_type="dataflow", extra=extra)
     hook = DataflowHook("store")
     assert hook.store.catalog.datasets() == []
     assert hook.test_connection()[0]
-    _define_by_url(monkeypatch, url, password="hunter2")
+    _define_by_url(monkeypatch, server_url, password="hunter2")
     works, message = DataflowHook("store").test_connection()
     assert not works
     assert "check user and password" in message

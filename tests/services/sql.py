@@ -238,3 +238,24 @@ def mariadb_url(mariadb: SqlServer) -> Iterator[str]:
     """Return the SQLAlchemy URL of an empty database on MariaDB."""
     with mariadb.database() as url:
         yield url
+
+
+SERVERS = [
+    pytest.param("postgres", marks=pytest.mark.postgres),
+    pytest.param("mariadb", marks=pytest.mark.mariadb),
+]
+"""Names of the servers, for parameters of tests."""
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty database, on each kind that can hold a catalog."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/deep/down/catalog.db"
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+def server_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of an empty database on the server that the test names."""
+    return str(request.getfixturevalue(f"{request.param}_url"))

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import random
 import sqlite3
 import threading
-from datetime import UTC, datetime, timedelta
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from airflow_dataflow.datasets.catalog.catalog import Catalog, Replica
+from airflow_dataflow.datasets.catalog.catalog import Catalog
 from airflow_dataflow.datasets.catalog.tables import VERSION_TABLE
-from airflow_dataflow.datasets.manifest import Manifest, fingerprint_of, new_version_id
+from airflow_dataflow.datasets.manifest import FileEntry, fingerprint_of
 from airflow_dataflow.datasets.name import Reference
 from airflow_dataflow.errors import InvalidInputError, NotFoundError
+from tests.datasets.catalog.versions import manifest, replica
 from tests.killing import at_once
-
-START = datetime(2026, 11, 22, 2, 15, tzinfo=UTC)
-
-
-def manifest(number: int, dataset: str = "support/dialogs", **changes: Any) -> Manifest:
-    """Return the version of day ``number``."""
-    fingerprint = fingerprint_of([dataset, number])
-    version = new_version_id(START + timedelta(days=number), fingerprint)
-    return Manifest(**{"dataset": dataset, "version": version, "fingerprint": fingerprint} | changes)
-
-
-def replica(of: Manifest, location: str = "hot", tier: str | None = "hot") -> Replica:
-    """Return a copy of a version."""
-    return Replica(
-        dataset=of.dataset, version=of.version, location=location, tier=tier, url=f"file:///{location}/{of.version}"
-    )
+from tests.services.sql import SERVERS
 
 
 @pytest.fixture
@@ -111,6 +100,73 @@ def test_a_copy_of_an_unknown_version_is_refused(catalog: Catalog) -> None:
         catalog.put_replica(replica(manifest(0)))
 
 
+def test_names_are_compared_and_sorted_by_their_characters(catalog: Catalog) -> None:
+    # Databases that follow a language take these for equal, or sort them otherwise.
+    names = ["a-b", "a/b", "a0", "a_b", "ab", "b"]
+    for name in reversed(names):
+        catalog.add(manifest(0, name), replica(manifest(0, name)))
+    assert catalog.datasets() == names == sorted(names)
+    made = manifest(0, "a-b")
+    for location in ("s3://public/a", "s3://public/A", "s3://public/ä"):
+        catalog.put_replica(replica(made, location, None))
+    assert len(catalog.replicas("a-b", made.version)) == 4
+    catalog.remove_replica(replica(made, "s3://public/A", None))
+    left = [found.location for found in catalog.replicas("a-b", made.version)]
+    assert left == ["hot", "s3://public/a", "s3://public/ä"]
+
+
+def test_the_manifest_of_a_hundred_thousand_files_is_kept(catalog: Catalog) -> None:
+    files = [
+        FileEntry(path=f"data/part-{number:06}.parquet", bytes=number, digest=f"xxh3-128:{_hex(number)}", rows=number)
+        for number in range(100_000)
+    ]
+    noise = random.Random(20261123).randbytes(6 << 20).hex()  # that much stays after compression
+    large = manifest(0, files=files, statistics={"note": "naïve 数据 🙂", "noise": noise})
+    assert len(large.to_bytes()) > 16 << 20, "more than MariaDB takes in one statement"
+    catalog.add(large, replica(large))
+    assert catalog.resolve("support/dialogs") == large
+    small = manifest(0)
+    catalog.add(small, replica(small))
+    assert catalog.resolve("support/dialogs") == small
+
+
+def _hex(number: int) -> str:
+    return fingerprint_of(number)[:32]
+
+
+def test_the_newest_version_besides_one_work_is_found(catalog: Catalog) -> None:
+    made = [manifest(day) for day in range(3)]
+    assert catalog.newest("support/dialogs") is None
+    for version in made:
+        catalog.add(version, replica(version))
+    assert catalog.newest("support/dialogs") == made[2]
+    assert catalog.newest("support/dialogs", besides=made[2].fingerprint) == made[1]
+    assert catalog.references() == catalog.references("support/dialogs") == [m.reference for m in reversed(made)]
+
+
+def test_what_lies_on_tiers_is_listed_with_its_size(catalog: Catalog) -> None:
+    entry = FileEntry(path="data/0.bin", bytes=7, digest=f"xxh3-128:{'0' * 32}")
+    made = manifest(0, files=[entry])
+    catalog.add(made, replica(made))
+    catalog.put_replica(replica(made, "cold", "cold"))
+    catalog.put_replica(replica(made, "s3://public/x", None))
+    assert [(h.reference, h.tier, h.bytes, h.files) for h in catalog.holdings()] == [
+        (made.reference, "cold", 7, 1),
+        (made.reference, "hot", 7, 1),
+    ]
+    assert catalog.holdings("support/dialogs") == catalog.holdings()
+    assert catalog.holdings("support/other") == []
+
+
+def test_a_check_of_a_copy_that_was_moved_away_does_not_bring_it_back(catalog: Catalog) -> None:
+    made = manifest(0)
+    catalog.add(made, replica(made))
+    assert catalog.verified(replica(made))
+    catalog.remove_replica(replica(made))
+    assert not catalog.verified(replica(made))
+    assert catalog.replicas(made.dataset, made.version) == []
+
+
 # several processes ----------------------------------------------------------------------------
 
 
@@ -133,6 +189,62 @@ def test_several_processes_write_at_once_and_an_empty_database_too(catalog_url: 
         assert len(found) == 5
         copies = 5 if dataset == "support/dialogs" else 2
         assert [len(catalog.replicas(dataset, made.version)) for made in found] == [copies] * 5
+
+
+def _commit(url: str, writer: int, versions: int) -> list[float]:
+    """Commit versions of an own dataset and of one that all writers share; return how long each commit took."""
+    waits = []
+    for number in range(versions):
+        catalog = Catalog(url)  # each task has its own
+        for made in (manifest(number, f"support/{writer}"), manifest(versions * writer + number, "support/shared")):
+            start = time.monotonic()
+            catalog.add(made, replica(made))
+            waits.append(time.monotonic() - start)
+    return waits
+
+
+def _commit_in_threads(url: str, process: int, threads: int, versions: int) -> list[float]:
+    with ThreadPoolExecutor(threads) as pool:
+        writers = range(process * threads, (process + 1) * threads)
+        return [wait for waits in pool.map(lambda writer: _commit(url, writer, versions), writers) for wait in waits]
+
+
+@pytest.mark.parametrize("server_url", SERVERS, indirect=True)
+def test_of_fifty_writers_at_once_none_loses_anything(server_url: str) -> None:
+    Catalog(server_url).datasets()
+    answers = at_once(*[(_commit_in_threads, (server_url, process, 25, 2)) for process in range(2)])
+    assert [len(waits) for waits in answers] == [100, 100], answers
+    catalog = Catalog(server_url)
+    assert len(catalog.references("support/shared")) == 100
+    assert len(catalog.references()) == len(catalog.holdings()) == 200
+    assert len(catalog.manifests("support/shared")) == 100
+
+
+@pytest.mark.parametrize("server_url", SERVERS, indirect=True)
+def test_no_connection_is_left_open(server_url: str, request: pytest.FixtureRequest) -> None:
+    catalog = Catalog(server_url)
+    catalog.add(manifest(0), replica(manifest(0)))
+    engine = sa.create_engine(server_url, poolclass=sa.NullPool)
+    own = {"postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"}.get(
+        engine.dialect.name, "SELECT count(*) FROM information_schema.processlist WHERE db = database()"
+    )
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(own).scalar() == 1, "the one that asks"
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_process_and_its_parent_go_on(catalog: Catalog) -> None:
+    catalog.add(manifest(0), replica(manifest(0)))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with suppress(BaseException):
+            catalog.add(manifest(1), replica(manifest(1)))
+            code = 0
+        os._exit(code)
+    catalog.add(manifest(2), replica(manifest(2)))
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(catalog.references()) == 3
 
 
 def test_a_sqlite_file_that_is_locked_is_waited_for(tmp_path: Path) -> None:
