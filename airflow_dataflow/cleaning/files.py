@@ -101,14 +101,14 @@ class _Files:
             return self._process.clean(inputs, draft, where=self._source, lost=lost)
 
     def _input(self, file: LandingFile) -> Input:
-        directory = Directory(self._landing.fs, file.location.removesuffix(file.name))
+        directory = Directory(self._landing.fs_of(file), file.location.removesuffix(file.name))
         digest, size = directory.digest(file.name)
         table = TableFile(directory=directory, path=file.name, stem=file.name.removesuffix(PARQUET))
         return Input(table=table, digest=digest, bytes=size)
 
     @property
     def _at(self) -> datetime:
-        changed: datetime = max(self._landing.fs.modified(file.location) for file in self._landing.files)
+        changed: datetime = max(self._landing.fs_of(file).modified(file.location) for file in self._landing.files)
         return changed if changed.tzinfo else changed.replace(tzinfo=UTC)
 
     def _draft(self, folder: Path) -> AbstractContextManager[VersionDraft]:

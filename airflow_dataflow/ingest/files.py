@@ -5,21 +5,18 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from airflow_dataflow.datasets.manifest import Rows, SourceFile
-from airflow_dataflow.errors import CorruptDataError, EmptySourceError, StorageFullError, is_out_of_space
+from airflow_dataflow.errors import CorruptDataError, EmptySourceError
 from airflow_dataflow.ingest.columns import join_fields, settle
-from airflow_dataflow.ingest.landing import Landing, LandingFile, LocalFile, RefusedFileError
+from airflow_dataflow.ingest.landing import Landing, LandingFile, LocalFile, RefusedFileError, Source
 from airflow_dataflow.ingest.options import IngestOptions
 from airflow_dataflow.ingest.output import Output, write_file
 from airflow_dataflow.ingest.readers import Reader, build_readers
@@ -27,6 +24,7 @@ from airflow_dataflow.ingest.rejects import Rejects
 from airflow_dataflow.ingest.staging import Staged, stage
 from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.digest import CHUNK_BYTES
+from airflow_dataflow.storage.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +97,7 @@ def read_files(
     readers: Mapping[str, Reader],
     scratch: Path,
     *,
-    digests: Mapping[tuple[str, int, str], str] | None = None,
+    digest_of: Callable[[LandingFile], str] = lambda _: "",
     known: Collection[Content] = (),
     progress: Progress = no_progress,
 ) -> list[Arrival]:
@@ -108,7 +106,7 @@ def read_files(
     :param landing: the files.
     :param readers: readers by suffix.
     :param scratch: folder on a local disk with room for the new files.
-    :param digests: digests by name, bytes and stamp, of files that were digested before.
+    :param digest_of: returns the digest of a file that looks as it did when it was read before, else nothing.
     :param known: content that is not read again.
     :param progress: is told of the bytes that were read.
     :raises TransientError: when a file changes or disappears meanwhile.
@@ -118,8 +116,7 @@ def read_files(
     arrivals = []
     done = 0
     for number, file in enumerate(landing.files):
-        digest = (digests or {}).get((file.name, file.bytes, file.stamp or ""), "")
-        content = content_of(file.name, digest, readers)
+        content = content_of(file.name, digest_of(file), readers)
         if content in seen:
             arrival = Arrival(file, content, None)
         else:
@@ -257,37 +254,18 @@ def refuse_nothing(sources: Sequence[SourceFile], rows: Rows, where: str) -> Non
     raise EmptySourceError(f"no file at {where} gives a row: {why}; read were {names}")
 
 
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Make a folder for staged rows, on the disk that ``TMPDIR`` names, and remove it in the end.
-
-    :raises StorageFullError: when that disk is full.
-    """
-    with tempfile.TemporaryDirectory(prefix="dataflow-ingest-") as folder:
-        try:
-            yield Path(folder)
-        except OSError as error:
-            if not is_out_of_space(error):
-                raise
-            raise StorageFullError(
-                f"no space left in {folder}, where new files are staged: free some, or let TMPDIR name a larger disk"
-            ) from error
-
-
 def ingest_files(
-    source: str,
+    source: Source,
     output: Output,
     *,
     options: IngestOptions | None = None,
-    storage_options: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> Ingested:
     """Read raw files and write typed Parquet to ``data/`` and bad rows to ``quarantine/`` of any output.
 
-    :param source: URL or path of a folder, a file or a glob.
+    :param source: what to read, see :class:`~airflow_dataflow.ingest.landing.Place`.
     :param output: a version's draft or a :class:`~airflow_dataflow.storage.directory.Directory`.
     :param options: see :class:`~airflow_dataflow.ingest.options.IngestOptions`.
-    :param storage_options: what fsspec's file system of the source's scheme takes.
     :param progress: is told of bytes read, then of rows written.
     :raises NotFoundError: when there is nothing at ``source``.
     :raises EmptySourceError: when there is no file to read, or no good row.
@@ -296,10 +274,10 @@ def ingest_files(
     """
     options = options or IngestOptions()
     readers = build_readers(options.readers)
-    landing = Landing(source, set(readers), storage_options)
+    landing = Landing(source, set(readers))
     landing.refuse_empty()
     with scratch_folder() as scratch:
         arrivals = read_files(landing, readers, scratch, progress=progress)
         ingested = write_files(arrivals, output, options, progress=progress)
-    refuse_nothing(ingested.sources, ingested.rows, source)
+    refuse_nothing(ingested.sources, ingested.rows, landing.source)
     return ingested

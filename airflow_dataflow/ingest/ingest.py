@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,20 +15,20 @@ from airflow_dataflow.datasets.manifest import Manifest, SourceFile, fingerprint
 from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.ingest.columns import settle
 from airflow_dataflow.ingest.files import (
-    Arrival,
     content_of,
     read_files,
     refuse_nothing,
     rows_of,
-    scratch_folder,
     write_files,
 )
-from airflow_dataflow.ingest.landing import Landing
+from airflow_dataflow.ingest.landing import Landing, Source
 from airflow_dataflow.ingest.options import IngestOptions
 from airflow_dataflow.ingest.plan import Plan, plan_night
 from airflow_dataflow.ingest.readers import build_readers
+from airflow_dataflow.ingest.stamps import Stamps
 from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.draft import VersionDraft
+from airflow_dataflow.storage.scratch import scratch_folder
 from airflow_dataflow.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -41,12 +41,11 @@ _NUMBERED = re.compile(r"(?:data|quarantine)/(\d{6})-")
 
 def ingest(
     store: Store,
-    source: str,
+    source: Source,
     dataset: str,
     *,
     at: datetime,
     options: IngestOptions | None = None,
-    storage_options: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> Manifest:
     """Make a version of ``dataset`` that holds the rows of all files of the landing folder, old and new.
@@ -55,11 +54,10 @@ def ingest(
     file that is gone keeps its rows, unless ``options.missing`` says ``drop``. The newest version's types bind.
 
     :param store: where the version is made.
-    :param source: URL or path of a folder, a file or a glob. Files are known by their path below it.
+    :param source: URL or path of a folder, a file or a glob, or several. Files are known by their path below it.
     :param dataset: name of the dataset.
     :param at: moment that the version belongs to; in a DAG the run's time.
     :param options: see :class:`~airflow_dataflow.ingest.options.IngestOptions`.
-    :param storage_options: what fsspec's file system of the source's scheme takes; never logged.
     :param progress: is told of bytes read, then of rows written.
     :returns: the new version, or the newest one when there is nothing new.
     :raises NotFoundError: when there is nothing at ``source``.
@@ -73,7 +71,8 @@ def ingest(
     previous = _newest(store, dataset)
     same_recipe = previous is not None and previous.recipe == recipe
     before = {one: content_of(one.path, one.digest, readers) for one in (previous.sources if previous else ())}
-    landing = Landing(source, set(readers), storage_options)
+    landing = Landing(source, set(readers))
+    stamps = Stamps(store, dataset)
     if previous is None or options.missing == "drop":
         landing.refuse_empty()
     with scratch_folder() as scratch:
@@ -81,18 +80,20 @@ def ingest(
             landing,
             readers,
             scratch,
-            digests=_digests(previous),
+            digest_of=stamps.digest,
             known={content for content in before.values() if content[0]} if same_recipe else (),
             progress=progress,
         )
         plan = plan_night(before, arrivals, options.missing)
         if previous is not None and not plan.changes:
-            log.info("%s: nothing new at %s, %s stays the newest version", dataset, source, previous.reference)
+            log.info("%s: nothing new at %s, %s stays the newest version", dataset, landing.source, previous.reference)
+            stamps.keep(arrivals)
             return previous
         # Types bind as long as rows of earlier nights stay, or are replaced by rows read in the same way.
         columns = _columns(store, previous) if previous and (same_recipe or plan.kept) else {}
         fingerprint, existing = _find(store, dataset, _fingerprint(options, recipe, columns, plan), previous)
         if existing is not None:
+            stamps.keep(arrivals)
             return existing
         with store.draft(dataset, at=at, fingerprint=fingerprint) as draft:
             kept, reasons = _carry(draft, plan, store, previous)
@@ -102,14 +103,15 @@ def ingest(
             sources = [*kept, *written.sources]
             reasons |= written.reasons
             rows = rows_of(sources, reasons)
-            refuse_nothing(sources, rows, source)
+            refuse_nothing(sources, rows, landing.source)
             manifest = draft.commit(
                 rows,
                 columns={item.name: str(item.type) for item in written.schema},
                 recipe=recipe,
                 sources=sources,
-                statistics={"quarantined_by_file": reasons, "landing": _stamps(arrivals)},
+                statistics={"quarantined_by_file": reasons, "landing": {"files": len(arrivals)}},
             )
+    stamps.keep(arrivals)
     return manifest
 
 
@@ -170,17 +172,3 @@ def _carry(
         if one.path in reasons_before and one.rows_quarantined:
             reasons[path] = reasons_before[one.path]
     return kept, reasons
-
-
-def _digests(previous: Manifest | None) -> dict[tuple[str, int, str], str]:
-    landing = previous.statistics["landing"] if previous else {}
-    return {(name, known["bytes"], known["stamp"]): known["digest"] for name, known in landing.items()}
-
-
-def _stamps(arrivals: Sequence[Arrival]) -> dict[str, dict[str, Any]]:
-    """Return what tells the next night that a file is the same, without reading it."""
-    return {
-        arrival.file.name: {"bytes": arrival.file.bytes, "stamp": arrival.file.stamp, "digest": arrival.digest}
-        for arrival in arrivals
-        if arrival.digest and arrival.file.stamp
-    }

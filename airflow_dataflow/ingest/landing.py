@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import lzma
+import os
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 
@@ -22,10 +24,22 @@ from airflow_dataflow.errors import (
     TransientError,
 )
 from airflow_dataflow.ingest.text import Readable
-from airflow_dataflow.storage.backends import open_url, stamp_of
+from airflow_dataflow.storage.backends import open_url
 from airflow_dataflow.storage.digest import digest_of
 from airflow_dataflow.storage.directory import Directory
-from airflow_dataflow.storage.listing import COMPRESSIONS, GLOB_SIGNS, UNFINISHED, suffix_of
+from airflow_dataflow.storage.listing import (
+    COMPRESSIONS,
+    UNFINISHED,
+    FoundFile,
+    Selection,
+    list_files,
+    look_at,
+    suffix_of,
+    url_of,
+)
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 log = logging.getLogger(__name__)
 
@@ -46,60 +60,91 @@ class LandingFile:
     """Size in bytes."""
     stamp: str | None
     """ETag or time of the last change; ``None`` where the file system knows neither."""
+    url: str
+    """URL, without a secret or connection in it."""
+    place: int = 0
+    """Number of the place in whose listing it was found."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where raw files lie."""
+
+    url: str
+    """URL or local path of a folder (read with all below it), of one file, or a glob."""
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What fsspec's file system of that scheme takes; never logged."""
+
+
+Source = str | Place | Sequence[str | Place]
+"""What can be ingested: one place or several."""
 
 
 class Landing:
-    """The files that lie at a source.
+    """The files that lie at one or more places.
 
-    :param source: URL or local path of a folder (read with all below it), of one file, or a glob.
+    A file is named by its path below its place; where there are several, by its path below the folder that all have in
+    common, or by its whole URL when they have none.
+
+    :param source: the place, or several; a text is a URL or local path.
     :param suffixes: suffixes of files that can be read, without the suffix of a compression.
-    :param storage_options: what fsspec's file system of that scheme takes; never logged.
-    :raises NotFoundError: when there is nothing at ``source``.
+    :raises NotFoundError: when there is nothing at a place.
     """
 
-    def __init__(self, source: str, suffixes: set[str], storage_options: Mapping[str, Any] | None = None) -> None:
-        self.source = source
+    def __init__(self, source: Source, suffixes: set[str]) -> None:
+        self.places = places_of(source)
+        self.source = ", ".join(place.url for place in self.places)
         self.suffixes = suffixes
-        self.fs, root = open_url(source, storage_options)
-        self.fs.invalidate_cache()
         self.ignored: list[str] = []
-        self.files = self._list(root)
+        self._opened = [open_url(place.url, place.storage_options) for place in self.places]
+        listed = [self._list(number, *opened) for number, opened in enumerate(self._opened)]
+        self.files = listed[0] if len(listed) == 1 else self._renamed(listed)
 
-    @property
-    def _is_local(self) -> bool:
-        return Directory(self.fs, "/").is_local
+    def fs_of(self, file: LandingFile) -> AbstractFileSystem:
+        """Return the file system of a file."""
+        return self._opened[file.place][0]
 
-    def _list(self, root: str) -> list[LandingFile]:
-        if GLOB_SIGNS.intersection(root) and not self.fs.exists(root):
-            base = posixpath.dirname(root[: min(root.index(sign) for sign in GLOB_SIGNS.intersection(root))])
-            found = self.fs.glob(root, detail=True)
-        elif self.fs.isdir(root):
-            base = root
-            found = self.fs.find(root, detail=True)
-        elif self.fs.exists(root):
+    def _list(self, number: int, fs: AbstractFileSystem, root: str) -> list[LandingFile]:
+        selection = Selection(root)
+        literal = not selection.is_pattern or (_is_local(fs) and fs.exists(root))
+        listing = list_files(fs, root if literal else selection.folder)
+        if literal and root in listing.files:
             if self.suffix_of(root) is None:
-                raise InvalidInputError(f"{self.source} is no file of a known format: {self._known()}")
-            return [self._describe(posixpath.basename(root), self.fs.info(root))]
-        elif self._is_local:
-            raise NotFoundError(f"nothing at {self.source}: check the path, and that this machine may see it")
-        else:
-            return []  # an object store has no empty folders: nothing lies there now
-        prefix = base.rstrip("/") + "/"
-        files = {path.removeprefix(prefix): info for path, info in found.items() if info["type"] == "file"}
-        return self._choose(files)
+                raise InvalidInputError(f"{self.places[number].url} is no file of a known format: {self._known()}")
+            return [self._describe(number, posixpath.basename(root), listing.files[root])]
+        if literal and listing.missing and _is_local(fs):
+            raise NotFoundError(
+                f"nothing at {self.places[number].url}: check the path, and that this machine may see it"
+            )
+        # An object store has no empty folders: nothing lies there now.
+        prefix = (root if literal else selection.folder).rstrip("/") + "/"
+        files = listing.files.values() if literal else selection.matching(listing)
+        return self._choose(number, {file.path.removeprefix(prefix): file for file in files})
 
-    def _choose(self, found: dict[str, Any]) -> list[LandingFile]:
+    def _renamed(self, listed: Sequence[Sequence[LandingFile]]) -> list[LandingFile]:
+        """Return the files of all places, each once, under names that tell them apart, in the order of these."""
+        bases = []
+        for place, (_, root) in zip(self.places, self._opened, strict=True):
+            selection = Selection(root)
+            bases.append(_parts(url_of(place.url, selection.folder)))
+        shared = len(os.path.commonprefix(bases))  # noqa: RUF071 - of lists: whole parts of paths
+        files = {file.url: file for some in listed for file in some}
+        named = [replace(file, name="/".join(filter(None, _parts(url)[shared:]))) for url, file in files.items()]
+        return sorted(named, key=lambda file: file.name)
+
+    def _choose(self, number: int, found: dict[str, FoundFile]) -> list[LandingFile]:
         chosen = [name for name in sorted(found) if self._wanted(name)]
-        self.ignored = sorted(set(found) - set(chosen))
-        if self.ignored:
-            kinds = Counter(posixpath.splitext(name)[1] or "no suffix" for name in self.ignored)
+        ignored = sorted(set(found) - set(chosen))
+        self.ignored += ignored
+        if ignored:
+            kinds = Counter(posixpath.splitext(name)[1] or "no suffix" for name in ignored)
             log.info(
                 "%s: ignoring %s files that are hidden, unfinished or of no known format (%s)",
-                self.source,
-                len(self.ignored),
+                self.places[number].url,
+                len(ignored),
                 ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
             )
-        return [self._describe(name, found[name]) for name in chosen]
+        return [self._describe(number, name, found[name]) for name in chosen]
 
     def _wanted(self, name: str) -> bool:
         if any(part.startswith((".", "_")) for part in name.split("/")):
@@ -127,9 +172,15 @@ class Landing:
 
     # bytes ------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _describe(name: str, info: Mapping[str, Any]) -> LandingFile:
-        return LandingFile(name=name, location=info["name"], bytes=int(info["size"]), stamp=stamp_of(info))
+    def _describe(self, number: int, name: str, found: FoundFile) -> LandingFile:
+        return LandingFile(
+            name=name,
+            location=found.path,
+            bytes=found.bytes,
+            stamp=found.stamp,
+            url=url_of(self.places[number].url, found.path),
+            place=number,
+        )
 
     def fetch(self, file: LandingFile, scratch: Path) -> LocalFile:
         """Make the bytes of a file available on this machine.
@@ -140,12 +191,12 @@ class Landing:
         :raises RefusedFileError: when it may not be read.
         """
         try:
-            if self._is_local:
+            if _is_local(self.fs_of(file)):
                 path = Path(file.location)
                 path.open("rb").close()
             else:
                 path = scratch / posixpath.basename(file.name)
-                self.fs.get_file(file.location, str(path))
+                self.fs_of(file).get_file(file.location, str(path))
         except FileNotFoundError as error:
             raise TransientError(f"{file.location} has gone since {self.source} was listed") from error
         except PermissionError as error:
@@ -157,16 +208,30 @@ class Landing:
 
         :raises TransientError: when it has changed or gone.
         """
-        self.fs.invalidate_cache()
-        try:
-            now = self._describe(file.name, self.fs.info(file.location))
-        except FileNotFoundError as error:
-            raise TransientError(f"{file.location} disappeared while it was being read") from error
-        if now != file:
+        now = look_at(self.fs_of(file), [file.location]).files.get(file.location)
+        if now is None:
+            raise TransientError(f"{file.location} disappeared while it was being read")
+        if (now.bytes, now.stamp) != (file.bytes, file.stamp):
             raise TransientError(
                 f"{file.location} changed while it was being read ({file.bytes:,} bytes, then {now.bytes:,}): "
                 "is it still being written? A name that ends in '.part' keeps it from being read"
             )
+
+
+def places_of(source: Source) -> list[Place]:
+    """Return the places that a source names."""
+    found = [source] if isinstance(source, str | Place) else source
+    return [Place(one) if isinstance(one, str) else one for one in found]
+
+
+def _parts(url: str) -> list[str]:
+    parts = urlsplit(url)
+    path = unquote(parts.path) if parts.scheme == "file" else url.partition("://")[2].removeprefix(parts.netloc)
+    return [parts.scheme, parts.netloc, *path.strip("/").split("/")]
+
+
+def _is_local(fs: AbstractFileSystem) -> bool:
+    return Directory(fs, "/").is_local
 
 
 class LocalFile:

@@ -14,13 +14,13 @@ from airflow_dataflow.databases.dialects import Dialect, Snapshot, open_database
 from airflow_dataflow.databases.source import Source
 from airflow_dataflow.datasets.manifest import Manifest, Rows, SourceFile, fingerprint_of
 from airflow_dataflow.errors import CorruptDataError, EmptySourceError, InvalidInputError
-from airflow_dataflow.ingest.files import scratch_folder
 from airflow_dataflow.ingest.table_options import TableOptions
 from airflow_dataflow.ingest.table_rows import TableRows, read_rows
 from airflow_dataflow.ingest.table_window import Window, window_of
 from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.digest import Digest
 from airflow_dataflow.storage.draft import VersionDraft
+from airflow_dataflow.storage.scratch import scratch_folder
 from airflow_dataflow.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -111,8 +111,10 @@ class _Night:
             # The files of one version have one schema, so a table with other columns is read from the start.
             before = self._known if self._newest is not None and self._newest.columns == columns else None
             window = window_of(snapshot, self._options, before)
-            if self._newest is not None and window.adds and window.rows == 0:
-                return self._unchanged(self._newest)
+            if window.rows == 0:
+                if self._newest is not None and window.adds:
+                    return self._unchanged(self._newest)
+                raise _no_rows(label)
             number = self._known["nights"] + 1 if window.adds else 1
             rows = read_rows(
                 snapshot,
@@ -232,4 +234,8 @@ def _refuse_nothing(rows: TableRows, label: str, *, adds: bool) -> None:
     if rows.rows_in:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rows.reasons.items()))
         raise CorruptDataError(f"all {rows.rows_in:,} rows of {label} are bad ({reasons})")
-    raise EmptySourceError(f"{label} has no rows")
+    raise _no_rows(label)
+
+
+def _no_rows(label: str) -> EmptySourceError:
+    return EmptySourceError(f"{label} has no rows to read")

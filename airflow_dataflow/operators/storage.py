@@ -30,15 +30,17 @@ if TYPE_CHECKING:
 class IngestDatasetOperator(DatasetOperator):
     """Read the files of a landing folder, or a table of a database, and make a version that holds their rows.
 
-    Files that the newest version of ``target`` has read before are carried over unread; rows and files that cannot be
+    Files that the newest version of ``target`` has read before are carried over unread: a night over a folder in which
+    nothing has changed takes one listing, and reads no file. Rows and files that cannot be
     read go to the version's quarantine with their reason. A retry is safe: it returns the version that an earlier
     attempt finished. Without anything new it returns the newest version.
 
     A table is read as it is at one moment; with the option ``watermark`` only the rows above the last one are read, and
     those of earlier nights carried over.
 
-    :param source: URL or path of a folder, a file or a pattern such as ``s3://aws_default@bucket/landing/*.csv``; or a
-        table such as ``postgresql://connection@/schema.table`` or ``mysql://connection@/table`` (templated).
+    :param source: URL or path of a folder, a file or a pattern such as ``s3://aws_default@bucket/landing/*.csv``, or a
+        list of these; or a table such as ``postgresql://connection@/schema.table`` or ``mysql://connection@/table``
+        (templated).
     :param target: dataset to add a version to (templated).
     :param source_conn_id: Airflow connection that opens ``source``; the one in the URL, or the default of its provider,
         when absent (templated).
@@ -56,7 +58,7 @@ class IngestDatasetOperator(DatasetOperator):
     def __init__(
         self,
         *,
-        source: str,
+        source: str | Sequence[str],
         target: str,
         source_conn_id: str | None = None,
         query: str | None = None,
@@ -72,31 +74,32 @@ class IngestDatasetOperator(DatasetOperator):
 
     def make_version(self, store: Store, *, at: datetime, progress: Progress) -> Manifest:
         """Read the files or the table."""
-        if is_database(self.source):
-            return self._ingest_table(store, at=at, progress=progress)
+        if isinstance(self.source, str) and is_database(self.source):
+            return self._ingest_table(store, self.source, at=at, progress=progress)
         if self.query is not None:
             raise InvalidInputError(f"a query needs a database as its source, got {self.source!r}")
         from airflow_dataflow.ingest.ingest import ingest
+        from airflow_dataflow.ingest.landing import Place
         from airflow_dataflow.ingest.options import IngestOptions
         from airflow_dataflow.registry import make
 
-        source, conn_id = split_conn_id(self.source, self.source_conn_id)
-        return ingest(
-            store,
-            source,
-            self.target,
-            at=at,
-            options=make(IngestOptions, "ingest", self.options or {}),
-            storage_options=storage_options(source, conn_id),
-            progress=progress,
-        )
+        places = []
+        for url in self._sources:
+            plain, conn_id = split_conn_id(url, self.source_conn_id)
+            places.append(Place(plain, storage_options(plain, conn_id)))
+        options = make(IngestOptions, "ingest", self.options or {})
+        return ingest(store, places, self.target, at=at, options=options, progress=progress)
 
-    def _ingest_table(self, store: Store, *, at: datetime, progress: Progress) -> Manifest:
+    @property
+    def _sources(self) -> Sequence[str]:
+        return [self.source] if isinstance(self.source, str) else self.source
+
+    def _ingest_table(self, store: Store, source: str, *, at: datetime, progress: Progress) -> Manifest:
         from airflow_dataflow.ingest.table import ingest_table
         from airflow_dataflow.ingest.table_options import TableOptions
         from airflow_dataflow.registry import make
 
-        dialect, conn_id, table = split_table(self.source, self.source_conn_id)
+        dialect, conn_id, table = split_table(source, self.source_conn_id)
         return ingest_table(
             store,
             database_url(dialect, conn_id),
@@ -109,9 +112,9 @@ class IngestDatasetOperator(DatasetOperator):
         )
 
     def lineage_inputs(self, manifest: Manifest) -> list[str]:  # noqa: ARG002 - the files count, not the version
-        """Return the URI of the landing folder or table."""
-        if not is_database(self.source):
-            return [uri(self.source)]
+        """Return the URIs of the landing folders, or of the table."""
+        if not isinstance(self.source, str) or not is_database(self.source):
+            return [uri(one) for one in self._sources]
         dialect, conn_id, table = split_table(self.source, self.source_conn_id)
         return [database_uri(database_url(dialect, conn_id), table)]
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_dataflow.storage.backends import stamp_of
@@ -100,18 +101,18 @@ class Selection:
         exact = listing.files.get(self.root)
         if exact is not None:
             return [exact]
-        found = self._below(self.root + "/" if self.root != "/" else "/", listing)
-        if found or not self.is_pattern:
-            return found
-        base = self.folder.rstrip("/") + "/" if self.folder else ""
-        return [
-            file
-            for file in listing.starting_with(self._literal)
-            if self._matches(file.path) and self._counts(file.path.removeprefix(base))
-        ]
+        below = self.root.rstrip("/") + "/"
+        if found := listing.starting_with(below):
+            base = below
+        else:
+            found, base = self.matching(listing), self.folder.rstrip("/") + "/"
+        return [file for file in found if self._counts(file.path.removeprefix(base))]
 
-    def _below(self, prefix: str, listing: Listing) -> list[FoundFile]:
-        return [file for file in listing.starting_with(prefix) if self._counts(file.path.removeprefix(prefix))]
+    def matching(self, listing: Listing) -> list[FoundFile]:
+        """Return the files of ``listing`` that match the pattern, also hidden ones and such of other formats."""
+        if not self.is_pattern:
+            return []
+        return [file for file in listing.starting_with(self._literal) if self._matches(file.path)]
 
     def _counts(self, name: str) -> bool:
         if any(part.startswith((".", "_")) for part in name.split("/")) or name.endswith(UNFINISHED):
@@ -123,6 +124,20 @@ def suffix_of(name: str) -> str:
     """Return the suffix that tells a file's format: ``.csv`` for ``a.csv`` and for ``a.csv.gz``."""
     stem, suffix = posixpath.splitext(name.lower())
     return posixpath.splitext(stem)[1] if suffix in COMPRESSIONS else suffix
+
+
+def url_of(place: str, path: str) -> str:
+    """Return the URL of a path, without a connection or secret in it.
+
+    :param place: any URL or local path on the same file system.
+    :param path: path as the file system knows it.
+    """
+    scheme, separator, rest = place.partition("://")
+    if not separator or scheme in ("file", "local"):
+        return Path(path).as_uri()
+    host = rest.partition("/")[0].rpartition("@")[2]
+    # Object stores count the bucket as a part of the path, file systems do not count the host.
+    return f"{scheme}://{'' if f'{path}/'.startswith(f'{host}/') else host}{path}"
 
 
 def list_files(fs: AbstractFileSystem, folder: str) -> Listing:

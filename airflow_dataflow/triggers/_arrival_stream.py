@@ -124,10 +124,12 @@ class ArrivalStream:
         return _Change(folder=sight.folder, new=new, gone=gone)
 
     def _payload(self, file: FoundFile, folder: str) -> dict[str, Any]:
+        from airflow_dataflow.storage.listing import url_of
+
         name = file.path.removeprefix(folder.rstrip("/") + "/")
         modified = None if file.modified is None else datetime.fromtimestamp(file.modified, UTC).isoformat()
         return {
-            "url": self.watched.url_of(file),
+            "url": url_of(self.watched.plain, file.path),
             "name": name.encode("utf-8", "backslashreplace").decode(),
             "bytes": file.bytes,
             "stamp": file.stamp,

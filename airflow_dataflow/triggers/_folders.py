@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_dataflow.hooks.storage import split_conn_id, storage_options
@@ -48,14 +47,6 @@ class Watched:
         scheme, separator, rest = self.plain.partition("://")
         remote = bool(separator) and scheme not in ("file", "local")
         return f"{scheme}://{rest.partition('/')[0]}" if remote else "", split_conn_id(self.url, self.conn_id)[1]
-
-    def url_of(self, file: FoundFile) -> str:
-        """Return the URL of a file, without a connection in it."""
-        if not self.place[0]:
-            return Path(file.path).as_uri()
-        scheme, _, host = self.place[0].partition("://")
-        # Object stores count the bucket as a part of the path, file systems do not count the host.
-        return f"{scheme}://{'' if file.path.startswith(f'{host}/') else host}{file.path}"
 
     def open(self) -> AbstractFileSystem:
         """Return the file system, with what its connection says now."""

@@ -8,13 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_dataflow.errors import StorageFullError, is_out_of_space
-from airflow_dataflow.ingest.files import ingest_files, scratch_folder
+from airflow_dataflow.ingest.files import ingest_files
 from airflow_dataflow.ingest.landing import LocalFile
 from airflow_dataflow.ingest.options import IngestOptions
 from airflow_dataflow.ingest.readers import build_readers
 from airflow_dataflow.ingest.rejects import Rejects
 from airflow_dataflow.ingest.staging import stage
 from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.scratch import scratch_folder
 
 
 def test_a_big_file_becomes_several_parts_in_the_order_of_its_rows(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from airflow_dataflow.errors import (
 )
 from airflow_dataflow.ingest.files import ingest_files
 from airflow_dataflow.ingest.ingest import ingest
-from airflow_dataflow.ingest.landing import Landing, LandingFile
+from airflow_dataflow.ingest.landing import Landing, LandingFile, Place
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
@@ -398,7 +398,7 @@ def test_a_bucket_is_a_landing_folder(lab: Lab, bucket: str, s3_options: dict[st
 
     def night(day: int) -> Manifest:
         at = datetime(2026, 11, day, tzinfo=UTC)
-        return ingest(lab.store, f"s3://{bucket}/landing", "raw", at=at, storage_options=s3_options)
+        return ingest(lab.store, Place(f"s3://{bucket}/landing", s3_options), "raw", at=at)
 
     with pytest.raises(EmptySourceError, match="no file lies there"):
         night(1)
