@@ -197,7 +197,7 @@ class HdfsBackend(Backend):
         try:
             self.fs.web.call("DELETE", "DELETESNAPSHOT", path, snapshotname=name)
         except HdfsServerError as error:
-            if error.kind != "SnapshotException" or "does not have" not in str(error):
+            if error.kind != "SnapshotException" or "does not exist" not in str(error):
                 raise
 
     # errors -----------------------------------------------------------------------------------

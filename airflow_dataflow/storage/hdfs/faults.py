@@ -79,7 +79,7 @@ def fault(kind: str, message: str, path: str) -> OSError:
     """
     kind = kind.rpartition(".")[2]
     text = message.split("\n", 1)[0].strip()
-    told = _told_by_its_text(kind, message, text, path)
+    told = _told_by_its_text(message, text, path)
     if told is not None:
         return told
     if kind in _NAMED:
@@ -88,13 +88,13 @@ def fault(kind: str, message: str, path: str) -> OSError:
     return HdfsServerError(kind, text)
 
 
-def _told_by_its_text(kind: str, message: str, text: str, path: str) -> OSError | None:
+def _told_by_its_text(message: str, text: str, path: str) -> OSError | None:
     """Return the error of an exception whose name says less than its message."""
     if "safe mode" in message.lower():
         return SafeModeError(errno.EAGAIN, text, path)
     if "lease recovery is in progress" in message:
         return FileHeldError(errno.EBUSY, text, path)
-    if "is not a directory" in text and kind in ("AccessControlException", "FileNotFoundException"):
+    if "is not a directory" in text.lower():
         return NotADirectoryError(errno.ENOTDIR, text, path)
     if "Path is not a file" in text:
         return IsADirectoryError(errno.EISDIR, text, path)

@@ -265,7 +265,6 @@ class WebSink:
 
     def __init__(self, send: Callable[[Iterator[bytes]], None]) -> None:
         self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUED_PIECES)
-        self._aborted = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, args=(send,), name="webhdfs-upload", daemon=True)
         self._thread.start()
@@ -279,9 +278,6 @@ class WebSink:
     def _pieces(self) -> Iterator[bytes]:
         while (piece := self._queue.get()) is not None:
             yield piece
-        if self._aborted:
-            # A request that ends in the middle: the DataNode must not take it for a whole one.
-            raise UnreachableError("the upload was given up")
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the thread; an error may tell of earlier ones."""
@@ -300,8 +296,7 @@ class WebSink:
             raise self._error
 
     def abort(self) -> None:
-        """Break the request off."""
-        self._aborted = True
+        """End the request: one that broke off could make its file after that was removed."""
         self._end()
 
     def _end(self) -> None:
