@@ -34,7 +34,8 @@ class GcsBackend(Backend):
     storage_classes = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
 
     def _open(self, path: str, *, exclusive: bool, expected_bytes: int) -> Any:  # noqa: ARG002 - parts are unlimited
-        return self.fs.open(path, "xb" if exclusive else "wb", block_size=_PART_BYTES, autocommit=False)
+        # fs.open would keep the file, and what it holds in memory, for the end of a transaction.
+        return self.fs._open(path, "xb" if exclusive else "wb", _PART_BYTES, autocommit=False)  # noqa: SLF001
 
     def _publish(self, file: Any, path: str, *, exclusive: bool) -> None:
         if file.offset is None:

@@ -38,7 +38,8 @@ class OssBackend(Backend):
 
     def _open(self, path: str, *, exclusive: bool, expected_bytes: int) -> Any:
         size = max(PART_BYTES, -(-expected_bytes // (_MOST_PARTS - 1)))
-        return self.fs.open(path, "xb" if exclusive else "wb", block_size=size, autocommit=False)
+        # fs.open would keep the file, and what it holds in memory, for the end of a transaction.
+        return self.fs._open(path, "xb" if exclusive else "wb", size, autocommit=False)  # noqa: SLF001
 
     def _publish(self, file: Any, path: str, *, exclusive: bool) -> None:
         try:
