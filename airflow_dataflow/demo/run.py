@@ -46,7 +46,8 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> int:
     own_file = None if options.input is None else check_own_file(options)
     check_machine()
     if options.tiers == "hdfs":
-        check_hdfs()
+        with console.status("looking for Hadoop, which is downloaded once"):
+            check_hdfs()
     dags = dags_folder()
     home = Home(options.home) if own_file is None else Home(options.home).for_own_files()
     with home.in_use(clean=own_file is None and not options.ui):

@@ -228,11 +228,11 @@ def _web_port(home: Home, wanted: int) -> int:
 
 
 def _inherited() -> dict[str, str]:
-    """Return this process's environment without what would change Airflow or send requests away from loopback."""
+    """Return this process's environment without what would change Airflow or HDFS, or send requests elsewhere."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("AIRFLOW", "AWS_")) and not name.lower().endswith("_proxy")
+        if not name.startswith(("AIRFLOW", "AWS_", "HADOOP_")) and not name.lower().endswith("_proxy")
     }
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
     return kept

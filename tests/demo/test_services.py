@@ -27,7 +27,8 @@ def home(tmp_path: Path) -> Iterator[Home]:
 def test_the_person_s_own_airflow_and_cloud_settings_do_not_reach_the_services(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("AIRFLOW__CORE__EXECUTOR", "AIRFLOW_CONN_MINE", "AWS_PROFILE", "https_proxy", "HTTP_PROXY"):
+    settings = ("AIRFLOW__CORE__EXECUTOR", "AIRFLOW_CONN_MINE", "AWS_PROFILE", "HADOOP_CONF_DIR")
+    for name in (*settings, "https_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "mine")
     monkeypatch.setenv("LANG", "C.UTF-8")
     environment = Services(home, tmp_path).environment

@@ -15,9 +15,11 @@ import psutil
 import pytest
 
 from airflow_dataflow.datasets.catalog.catalog import Catalog
+from airflow_dataflow.demo import hadoop_files
 from airflow_dataflow.demo.home import Home
 from airflow_dataflow.demo.tiers import local_tiers
 from airflow_dataflow.storage.store import Store
+from tests.services.packages import skip_without_packages
 
 pytestmark = [pytest.mark.e2e, pytest.mark.spark, pytest.mark.timeout(600)]
 
@@ -99,6 +101,34 @@ def test_a_demo_that_is_told_to_end_while_it_starts_leaves_no_process_behind(hom
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
     assert _still_running(services) == []
+
+
+@pytest.mark.hdfs
+def test_hdfs_ends_with_the_demo_and_has_its_files_again_when_the_home_is_used_again(tmp_path: Path) -> None:
+    with skip_without_packages():
+        hadoop_files.jars()
+    home = str(tmp_path / "home")
+    with _started("--ui", "--tiers", "hdfs", "--home", home) as process:
+        pages = _hdfs_of(process)
+        where = httpx.put(f"{pages}/webhdfs/v1/dataflow/kept?op=CREATE", trust_env=False).headers["location"]
+        httpx.put(where, content=b"until tomorrow", trust_env=False, timeout=60).raise_for_status()
+        services = psutil.Process(process.pid).children(recursive=True)
+        assert sum(service.name() == "java" for service in services) >= 2
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert _still_running(services) == []
+    with _started("--ui", "--home", home) as process:
+        pages = _hdfs_of(process)
+        read = httpx.get(f"{pages}/webhdfs/v1/dataflow/kept?op=OPEN", follow_redirects=True, trust_env=False)
+        assert read.content == b"until tomorrow"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
+def _hdfs_of(process: subprocess.Popen[str]) -> str:
+    """Return the address of the web pages of the demo's HDFS, once all has started."""
+    (pages,) = re.findall(r"HDFS runs at \S+, its web pages at (\S+)", _read_until(process, "user "))
+    return str(pages)
 
 
 def _store(home: Path) -> Store:
