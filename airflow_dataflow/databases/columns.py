@@ -139,7 +139,11 @@ def _parsed(text: pa.Array, target: pa.DataType) -> pa.Array:
     try:
         return text.cast(target)
     except pa.ArrowInvalid as error:
-        value = next((value for value in text.to_pylist() if value is not None), "")
+        if len(text) > 1:
+            half = len(text) // 2
+            _parsed(text.slice(0, half), target)  # one of the two fails, and names the value
+            _parsed(text.slice(half), target)
+        value = text[0].as_py()
         raise MisfitError(_reason_of(str(value), target), repr(value)) from error
 
 

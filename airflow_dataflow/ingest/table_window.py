@@ -61,12 +61,13 @@ def window_of(snapshot: Snapshot, options: TableOptions, before: Mapping[str, An
     _refuse_nulls(snapshot, column.name)
     high = _high(snapshot, column, options)
     low = (before or {}).get("watermark")
+    adds = low is not None and _complete(snapshot, column, options, before or {})
     if high is None:
-        return Window(high=low, adds=low is not None)
+        return Window(high=low, adds=adds, rows=0)
     upper = f"{name} <= {snapshot.literal(high, column.type)}"
-    if low is None or not _complete(snapshot, column, options, before or {}):
+    if not adds:
         return Window((upper,), high)
-    lower = f"{name} > {snapshot.literal(low, column.type)}"
+    lower = f"{name} > {snapshot.literal(str(low), column.type)}"
     if not int(snapshot.rows(f"SELECT count(*) FROM {snapshot.relation} WHERE {lower} AND {upper}")[0][0]):
         return Window((lower, upper), low, adds=True, rows=0)
     return Window((lower, upper), high, adds=True)

@@ -133,6 +133,8 @@ class Dialect(ABC):
     """Modules that are needed, each with the package that has it."""
     extra: ClassVar[str]
     """Extra of this package that installs them."""
+    lock_seconds: ClassVar[int] = 60
+    """How long to wait for a lock that others hold."""
     readers: ClassVar[int] = 1
     """How many connections read at once when nobody says so; more only where they do not wait for each other."""
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from airflow_dataflow.errors import InvalidInputError, did_you_mean
 
-SETTINGS = (
+_SETTINGS = (
     "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', "
     "net_write_timeout = 3600, net_read_timeout = 3600"
 )
@@ -28,9 +28,10 @@ _YES, _NO = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 Result = TypeVar("Result")
 
 
-def arguments_of(url: sa.URL) -> dict[str, Any]:
+def arguments_of(url: sa.URL, lock_seconds: int) -> dict[str, Any]:
     """Return what PyMySQL and asyncmy take to connect, the password included.
 
+    :param lock_seconds: how long to wait for a lock that others hold.
     :raises InvalidInputError: for an option that nobody knows.
     """
     options = {name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()}
@@ -45,6 +46,7 @@ def arguments_of(url: sa.URL) -> dict[str, Any]:
         "charset": "utf8mb4",
         "connect_timeout": int(options.get("connect_timeout", _CONNECT_SECONDS)),
         "autocommit": True,
+        "init_command": f"{_SETTINGS}, lock_wait_timeout = {lock_seconds}, innodb_lock_wait_timeout = {lock_seconds}",
     }
     if url.database:
         found["database"] = url.database
@@ -195,7 +197,7 @@ async def _connect(arguments: dict[str, Any]) -> Any:
     opened.setblocking(False)  # noqa: FBT003 - Python's own signature
     options = {name: value for name, value in arguments.items() if name != "unix_socket"}
     try:
-        return await asyncmy.connect(**options, sock=opened, conv={}, use_unicode=False, init_command=SETTINGS)
+        return await asyncmy.connect(**options, sock=opened, conv={}, use_unicode=False)
     except BaseException:
         opened.close()
         raise

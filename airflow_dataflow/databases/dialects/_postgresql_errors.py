@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow_dataflow.errors import (
     AccessDeniedError,
     BusyError,
@@ -53,6 +55,9 @@ _BEFORE_CONNECTED: tuple[tuple[str, type[DataflowError], str], ...] = (
 )
 
 
+_QUOTED_STATE = re.compile(r"SQLSTATE: ?([0-9A-Z]{5})")
+
+
 def explain(error: Exception, what: str, place: str, message: str) -> DataflowError | None:
     """Return our error for one of psycopg or ADBC, ``None`` for any other.
 
@@ -66,8 +71,8 @@ def explain(error: Exception, what: str, place: str, message: str) -> DataflowEr
     if not isinstance(error, psycopg.Error | adbc_driver_manager.Error):
         return None
     state = error.sqlstate
-    if not state and isinstance(error, psycopg.Error) and error.diag.sqlstate:
-        state = error.diag.sqlstate
+    quoted = _QUOTED_STATE.search(message)
+    state = state or (quoted and quoted[1])
     if state:
         kind, hint = _BY_STATE.get(state) or _BY_STATE.get(state[:2]) or (TransferError, "the server failed")
         return kind(f"{what} at {place}: {_short(error, message)} (SQLSTATE {state}): {hint}")

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from airflow_dataflow.databases.columns import Column
 from airflow_dataflow.databases.dialects import ALIAS, Dialect, Load, Snapshot
-from airflow_dataflow.databases.dialects._mysql_connect import SETTINGS, RawConnection, arguments_of
+from airflow_dataflow.databases.dialects._mysql_connect import RawConnection, arguments_of
 from airflow_dataflow.databases.dialects._mysql_errors import NO_PRIVILEGE, explain
 from airflow_dataflow.databases.dialects._mysql_load import MysqlLoad
 from airflow_dataflow.databases.dialects._mysql_types import MysqlType, column_of
@@ -33,7 +33,7 @@ class Mysql(Dialect):
     @contextmanager
     def snapshot(self, source: Source, readers: int) -> Iterator[Snapshot]:
         """Open connections that all see the same state; the tables cannot be altered once they are read."""
-        arguments = arguments_of(self.url)
+        arguments = arguments_of(self.url, self.lock_seconds)
         with ExitStack() as stack, self.errors_explained(source.label):
 
             def connect() -> RawConnection:
@@ -51,9 +51,9 @@ class Mysql(Dialect):
         import pymysql
 
         with self.errors_explained(table.label), ExitStack() as stack:
-            connection = stack.enter_context(pymysql.connect(**arguments_of(self.url), local_infile=True))
-            with connection.cursor() as cursor:
-                cursor.execute(SETTINGS)
+            connection = stack.enter_context(
+                pymysql.connect(**arguments_of(self.url, self.lock_seconds), local_infile=True)
+            )
             connection.autocommit(False)  # noqa: FBT003 - PyMySQL's own signature
             load = MysqlLoad(connection, table)
             try:

@@ -28,11 +28,10 @@ _SETTINGS = (
     "SET synchronize_seqscans = off",
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
-    "SET lock_timeout = '60s'",
 )
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_LOCKABLE = "rpv"
-_WITH_ROWS = "rpm"
+_LOCKABLE = frozenset("rpv")
+_WITH_ROWS = frozenset("rpm")
 _HAS_RECORD_HASHES = 140_000
 
 
@@ -51,6 +50,10 @@ class Postgresql(Dialect):
         """URI as libpq reads it, with the password."""
         return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
+    @property
+    def _lock_setting(self) -> str:
+        return f"SET lock_timeout = '{self.lock_seconds}s'"
+
     @contextmanager
     def snapshot(self, source: Source, readers: int) -> Iterator[Snapshot]:
         """Open connections that all see the same state; the table cannot be altered or dropped meanwhile."""
@@ -58,7 +61,7 @@ class Postgresql(Dialect):
 
         with ExitStack() as stack, self.errors_explained(source.label):
             control = stack.enter_context(psycopg.connect(self.conninfo, autocommit=True))
-            for setting in _SETTINGS:
+            for setting in (*_SETTINGS, self._lock_setting):
                 control.execute(setting)
             table, kind = _kind(control, source)
             lock = f"LOCK TABLE {table} IN ACCESS SHARE MODE" if kind in _LOCKABLE else None
@@ -75,7 +78,7 @@ class Postgresql(Dialect):
         import adbc_driver_postgresql.dbapi as adbc
 
         connection = stack.enter_context(adbc.connect(self.conninfo, autocommit=True))
-        statements = [*_SETTINGS, _BEGIN, f"SET TRANSACTION SNAPSHOT '{exported}'"]
+        statements = [*_SETTINGS, self._lock_setting, _BEGIN, f"SET TRANSACTION SNAPSHOT '{exported}'"]
         if lock:
             # Without waiting: who waits to drop the table would make this connection wait behind them, for ever.
             statements.append(f"{lock} NOWAIT")
@@ -94,10 +97,8 @@ class Postgresql(Dialect):
             psycopg.connect(self.conninfo, autocommit=True) as connection,
             connection.transaction(),
         ):
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL statement_timeout = 0"
-                )
+            for setting in (*_SETTINGS, self._lock_setting):
+                connection.execute(setting)
             with ExitStack() as stack:
                 yield PostgresqlLoad(connection, table, stack)
 
@@ -125,10 +126,21 @@ class PostgresqlSnapshot(Snapshot):
 
     def batches(self, sql: str, reader: int, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
         """Yield what COPY sends."""
+        import psycopg
+
         options = {"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)}
         with self._connections[reader].cursor(adbc_stmt_kwargs=options) as cursor:
             cursor.execute(sql)
-            yield from cursor.fetch_record_batch()
+            stream = cursor.fetch_record_batch()
+            while True:
+                try:
+                    batch = stream.read_next_batch()
+                except StopIteration:
+                    return
+                except (pa.ArrowException, OSError) as error:
+                    # Arrow's stream hands over the driver's message, but not its kind of error.
+                    raise psycopg.OperationalError(str(error)) from error
+                yield batch
 
     def quote(self, name: str) -> str:
         """Return the name in double quotes."""
