@@ -73,7 +73,11 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
-        "filesystems": ["airflow_dataflow.filesystems.hdfs", "airflow_dataflow.filesystems.oss"],
+        "filesystems": [
+            "airflow_dataflow.filesystems.hdfs",
+            "airflow_dataflow.filesystems.webhdfs",
+            "airflow_dataflow.filesystems.oss",
+        ],
         "asset-uris": [
             {
                 "schemes": ["dataflow"],

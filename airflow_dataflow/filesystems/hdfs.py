@@ -10,7 +10,7 @@ from airflow_dataflow.hooks.hdfs import connection_options
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-schemes = ["hdfs", "webhdfs"]
+schemes = ["hdfs"]
 
 
 def get_fs(conn_id: str | None, storage_options: Mapping[str, Any] | None = None) -> AbstractFileSystem:
