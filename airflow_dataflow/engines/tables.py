@@ -97,12 +97,26 @@ def read_batches(file: TableFile, schema: pa.Schema, *, number: int, batch_bytes
     """
     with open_table(file) as table:
         present = [name for name in schema.names if name in table.schema_arrow.names]
+        if file.directory.is_local:
+            file.directory.hand_out(file.path, expected_bytes=_stored_bytes(table, present))
         first = 0
         for batch in table.iter_batches(_batch_rows(table, batch_bytes), columns=present):
             yield _numbered(_conform(batch, schema, file.path), number, first)
             first += len(batch)
         if not first:
             yield empty_batch(schema)
+
+
+def _stored_bytes(table: pq.ParquetFile, names: Sequence[str]) -> int:
+    """Return how many bytes of the file hold the columns ``names``."""
+    wanted, found = set(names), 0
+    for number in range(table.metadata.num_row_groups):
+        group = table.metadata.row_group(number)
+        for place in range(group.num_columns):
+            column = group.column(place)
+            if wanted & {column.path_in_schema, column.path_in_schema.partition(".")[0]}:  # a dot, or a nested column
+                found += column.total_compressed_size
+    return found
 
 
 def empty_batch(schema: pa.Schema) -> pl.DataFrame:

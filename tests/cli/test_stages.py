@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from airflow_dataflow.datasets.manifest import Manifest
+from airflow_dataflow.datasets.manifest import Manifest, Rows
 from airflow_dataflow.ingest.ingest import ingest
 from airflow_dataflow.storage.store import Store
 
@@ -161,3 +161,18 @@ def test_references_make_versions_in_the_store(
     outcome = dataflow("features", *arguments)
     assert outcome.code == 0, outcome.error
     assert store.manifest("support/features@latest").parents == (store.manifest("support/clean@latest").reference,)
+
+
+def test_a_version_made_with_a_clock_that_was_set_back_is_the_latest_all_the_same(
+    dataflow: Dataflow, raw: Path, recipe: Path, store: Store, store_file: Path
+) -> None:
+    ingest(store, str(raw), "support/raw", at=datetime(2026, 11, 23, 2, 15, tzinfo=UTC))
+    future = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+    with store.draft("support/clean", at=future, fingerprint="4f2a9c") as draft:
+        draft.commit(Rows())
+    outcome = dataflow("clean", "support/raw", "support/clean", "--recipe", recipe, "--store", store_file)
+    assert outcome.code == 2, "a name alone is a folder"
+    arguments = ("support/raw@latest", "support/clean", "--recipe", recipe, "--store", store_file)
+    made = dataflow("clean", *arguments, "--format", "json").json["reference"]
+    assert store.manifest("support/clean@latest").reference == made
+    assert store.manifest(made).created_at == future + timedelta(seconds=1)

@@ -43,6 +43,18 @@ def clean(connected_store, landing, run_dag):
     return run
 
 
+def test_a_task_leaves_a_record_of_what_it_has_read(clean, connected_store):
+    assert clean(RECIPE).state == "success"
+    raw = connected_store.manifest("support/raw")
+    (read,) = connected_store.catalog.reads("support/raw", purposes=["use"])
+    assert (read.reference, read.tier) == (raw.reference, "hot")
+    assert read.bytes > 0
+    assert read.files == len(raw.files_under("data"))
+    who = read.reader
+    assert (who.dag_id, who.task_id, who.map_index, who.try_number) == ("cleans", "clean", -1, 1)
+    assert who.run_id.startswith("manual__")
+
+
 def _recipe_file(folder):
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(RECIPE))
