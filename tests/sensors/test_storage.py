@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from airflow.sdk import DAG, Param
@@ -74,63 +71,10 @@ def test_an_error_that_stays_fails_the_task_at_once():
 
 
 @pytest.mark.airflow
-def test_a_real_triggerer_renders_the_url_and_ends_the_task_without_a_worker(serialized, landing):
-    from airflow.models.xcom import XComModel
-    from airflow.utils.session import create_session
-
+def test_a_real_triggerer_renders_the_url_and_ends_the_task_without_a_worker(ended_by_triggerer, landing):
     with DAG("triggerer", schedule=None, params={"source": Param("/nowhere")}) as dag:
         ObjectSensor(task_id="wait", url="{{ params.source }}/*.csv", **QUICK)
-    run_id = _schedule(serialized(dag), {"source": str(landing)})
-    triggerer = subprocess.Popen([sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"])
-    try:
-        task = _wait_for_end(run_id, triggerer)
-    finally:
-        triggerer.terminate()
-        triggerer.wait(60)
-    assert (task.state, task.try_number) == ("success", 1)
-    assert (task.hostname, task.pid) == ("", None), "a worker ran"
-    with create_session() as session:
-        found = session.scalars(XComModel.get_many(run_id=run_id, key="return_value")).one()
-        assert XComModel.deserialize_value(found) == {"files": 1, "bytes": 5}
-
-
-def _schedule(dag, conf):
-    """Make a run, and do with its task what the scheduler does; return the run's id."""
-    from airflow.utils.session import create_session
-    from airflow.utils.types import DagRunTriggeredByType, DagRunType
-
-    with create_session() as session:
-        run = dag.create_dagrun(
-            run_id="manual",
-            run_type=DagRunType.MANUAL,
-            triggered_by=DagRunTriggeredByType.TEST,
-            run_after=datetime.now(UTC),
-            state="running",
-            conf=conf,
-            session=session,
-        )
-        ready, _ = run.update_state(session=session)
-        run.schedule_tis(ready, session=session)
-        assert [task.state for task in run.get_task_instances(session=session)] == ["deferred"]
-        return run.run_id
-
-
-def _wait_for_end(run_id, triggerer):
-    """Return the task of the run when it has ended."""
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    deadline = time.monotonic() + 90
-    while True:
-        with create_session() as session:
-            task = session.scalars(select(TaskInstance).where(TaskInstance.run_id == run_id)).one()
-            session.expunge_all()
-        if task.state != "deferred":
-            return task
-        if triggerer.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(f"the triggerer has not ended the task: {task.state}")
-        time.sleep(0.2)
+    assert ended_by_triggerer(dag, {"source": str(landing)}) == {"files": 1, "bytes": 5}
 
 
 def test_waiting_for_a_restore_starts_in_the_triggerer_with_everything_that_it_needs():
