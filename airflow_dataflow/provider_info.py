@@ -19,6 +19,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Dataflow",
                 "python-modules": [
+                    "airflow_dataflow.operators.arrivals",
                     "airflow_dataflow.operators.cleaning",
                     "airflow_dataflow.operators.features",
                     "airflow_dataflow.operators.storage",
@@ -27,7 +28,12 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
-        "sensors": [{"integration-name": "Dataflow", "python-modules": ["airflow_dataflow.sensors.storage"]}],
+        "sensors": [
+            {
+                "integration-name": "Dataflow",
+                "python-modules": ["airflow_dataflow.sensors.datasets", "airflow_dataflow.sensors.storage"],
+            }
+        ],
         "hooks": [
             {
                 "integration-name": "Dataflow",
@@ -39,7 +45,16 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             }
         ],
-        "triggers": [{"integration-name": "Dataflow", "python-modules": ["airflow_dataflow.triggers.storage"]}],
+        "triggers": [
+            {
+                "integration-name": "Dataflow",
+                "python-modules": [
+                    "airflow_dataflow.triggers.arrivals",
+                    "airflow_dataflow.triggers.datasets",
+                    "airflow_dataflow.triggers.storage",
+                ],
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "dataflow",
@@ -75,8 +90,8 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "filesystems": [
             "airflow_dataflow.filesystems.hdfs",
-            "airflow_dataflow.filesystems.webhdfs",
             "airflow_dataflow.filesystems.oss",
+            "airflow_dataflow.filesystems.webhdfs",
         ],
         "asset-uris": [
             {

@@ -11,7 +11,8 @@ from airflow.providers.common.compat.sdk import PokeReturnValue
 from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
 from airflow_dataflow.sensors._waiting import WaitingSensor
-from airflow_dataflow.triggers.datasets import DatasetVersionTrigger, WantedVersion
+from airflow_dataflow.triggers._versions import WantedVersion
+from airflow_dataflow.triggers.datasets import DatasetVersionTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -12,7 +12,8 @@ from airflow.triggers.base import TaskSuccessEvent
 from airflow_dataflow.datasets.catalog.catalog import Catalog
 from airflow_dataflow.datasets.manifest import Rows
 from airflow_dataflow.errors import InvalidInputError
-from airflow_dataflow.triggers.datasets import DatasetVersionTrigger, WantedVersion
+from airflow_dataflow.triggers._versions import WantedVersion
+from airflow_dataflow.triggers.datasets import DatasetVersionTrigger
 
 NIGHT = datetime(2026, 11, 23, 2, 15, tzinfo=UTC)
 IDS = [f"202611{day:02}T021500Z-00000{day % 10}" for day in (24, 23, 22)]
