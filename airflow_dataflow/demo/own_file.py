@@ -13,9 +13,10 @@ from typing import Any
 from airflow_dataflow.datasets.name import check_dataset_name
 from airflow_dataflow.demo.options import DemoOptions
 from airflow_dataflow.errors import InvalidInputError, MissingColumnError, NotFoundError, did_you_mean
-from airflow_dataflow.ingest.landing import COMPRESSIONS, LocalFile
+from airflow_dataflow.ingest.landing import LocalFile
 from airflow_dataflow.ingest.readers import LINE, build_readers
 from airflow_dataflow.ingest.rejects import Rejects
+from airflow_dataflow.storage.listing import COMPRESSIONS
 
 _ORIGIN = ".origin"
 

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from airflow_dataflow.demo.debian import unpacked
-from airflow_dataflow.errors import MissingPackageError
+from tests.services.packages import skip_without_packages
 
 _START_SECONDS = 60
 _NOBODY = 65534
@@ -202,27 +202,17 @@ def _wait_until_it_answers(process: subprocess.Popen[Any], url: sa.URL, log: Pat
         time.sleep(0.05)
 
 
-@contextmanager
-def _skipped_without_packages() -> Iterator[None]:
-    try:
-        yield
-    except MissingPackageError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[SqlServer]:
     """Return a PostgreSQL server that all tests share."""
-    with _skipped_without_packages(), postgres_server() as server:
+    with skip_without_packages(), postgres_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[SqlServer]:
     """Return a MariaDB server that all tests share."""
-    with _skipped_without_packages(), mariadb_server() as server:
+    with skip_without_packages(), mariadb_server() as server:
         yield server
 
 
