@@ -13,6 +13,7 @@ from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Kind, M
 from airflow_dataflow.errors import BusyError, InvalidInputError, NotFoundError, TransferError
 from airflow_dataflow.storage.digest import CHUNK_BYTES
 from airflow_dataflow.storage.directory import Directory, HashingWriter
+from airflow_dataflow.storage.parallel import files_in_parallel
 
 log = logging.getLogger(__name__)
 
@@ -163,8 +164,7 @@ class VersionDraft:
         manifest = Manifest.from_bytes(written.to_bytes(), self.directory.url)
         if self.sole:
             self._remove_strays()
-        for entry in manifest.files:
-            verify(self.directory, entry)
+        verify_all(self.directory, manifest.files)
         try:
             with self.directory.create(MANIFEST_NAME, exclusive=True) as writer:
                 writer.write(manifest.to_bytes())
@@ -193,6 +193,16 @@ def _checked(relative: str) -> str:
     if posixpath.normpath(relative) != relative:
         raise InvalidInputError(f"path {relative!r} of a version has to be written {posixpath.normpath(relative)!r}")
     return relative
+
+
+def verify_all(directory: Directory, entries: Iterable[FileEntry]) -> None:
+    """Read files back, several at a time, and compare each with its entry.
+
+    :raises TransferError: when one is missing, or size or digest differ.
+    """
+    files_in_parallel(
+        lambda entry: verify(directory, entry), entries, size=lambda entry: entry.bytes, places=(directory,)
+    )
 
 
 def verify(directory: Directory, entry: FileEntry) -> None:

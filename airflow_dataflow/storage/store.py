@@ -13,7 +13,7 @@ from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Kind, Manifest, ne
 from airflow_dataflow.datasets.name import Reference, check_dataset_name, is_dataset_name, is_version_id
 from airflow_dataflow.errors import BusyError, CorruptDataError, InvalidInputError, NotFoundError, did_you_mean
 from airflow_dataflow.storage.directory import Directory
-from airflow_dataflow.storage.draft import VersionDraft, verify
+from airflow_dataflow.storage.draft import VersionDraft, verify_all
 from airflow_dataflow.storage.reading import ReadLog
 from airflow_dataflow.storage.tier import TIER_CLASSES, Tier
 
@@ -111,8 +111,7 @@ class Store:
             if replica.tier is None:
                 continue
             folder = self.reading(self.tier(replica.tier), manifest, "verify")
-            for entry in manifest.files:
-                verify(folder, entry)
+            verify_all(folder, manifest.files)
             if self.catalog.verified(replica):
                 checked.append(replica)
         return checked

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import posixpath
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Manifest
 from airflow_dataflow.errors import CorruptDataError, InvalidInputError, NotFoundError, TransferError
@@ -16,15 +15,12 @@ from airflow_dataflow.storage.backends import errors_explained
 from airflow_dataflow.storage.backends.local import is_partial
 from airflow_dataflow.storage.digest import CHUNK_BYTES
 from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.parallel import files_in_parallel
 from airflow_dataflow.transfer.report import Tally, TransferReport
 
 log = logging.getLogger(__name__)
 
-FILES_AT_ONCE = 4
-"""Files in flight; each holds a few blocks in memory."""
 _TRIES = 3
-
-Item = TypeVar("Item")
 
 
 def copy_path(
@@ -50,14 +46,16 @@ def copy_path(
     :raises NotFoundError: when the source names no file.
     :raises TransferError: when bytes arrived changed, three times in a row.
     """
-    goal = Directory.from_url(target, target_options)
-    jobs = _plan(Directory.from_url(source, source_options), goal, into=target.endswith("/"))
+    origin, goal = Directory.from_url(source, source_options), Directory.from_url(target, target_options)
+    jobs = _plan(origin, goal, into=target.endswith("/"))
     if not jobs:
         raise NotFoundError(f"{source!r} names no file")
     tally = Tally(f"copy to {goal.url}", sum(job.bytes for job in jobs), progress)
     manifests = [job for job in jobs if posixpath.basename(job.target_path) == MANIFEST_NAME]
     for batch in ([job for job in jobs if job not in manifests], manifests):
-        in_parallel(lambda job: _copy_unless_there(job, tally), batch)
+        files_in_parallel(
+            lambda job: _copy_unless_there(job, tally), batch, size=lambda job: job.bytes, places=(origin, goal)
+        )
     return tally.report()
 
 
@@ -146,7 +144,7 @@ def copy_version_files(
             _retrying(lambda: _send(entry, source, target, inside=inside), tally)
             tally.sent(entry.bytes)
 
-        in_parallel(send, manifest.files)
+        files_in_parallel(send, manifest.files, size=lambda entry: entry.bytes, places=(source, target))
         if not complete:
             _write_manifest(manifest, source, target)
     return tally.report()
@@ -244,15 +242,3 @@ def _retrying(work: Callable[[], object], tally: Tally) -> None:
             tally.retried()
         else:
             return
-
-
-def in_parallel(work: Callable[[Item], object], items: Iterable[Item]) -> None:
-    """Do ``work`` on every item, a few at a time; the first error stops what has not begun."""
-    with ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="transfer") as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise

@@ -10,7 +10,7 @@ import pytest
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME
 from airflow_dataflow.errors import InvalidInputError, NotFoundError, TransferError
 from airflow_dataflow.storage.directory import Directory
-from airflow_dataflow.transfer.copy import copy_path, in_parallel
+from airflow_dataflow.transfer.copy import copy_path
 from tests.killing import killed_at, steps_of
 from tests.storage.versions import FIRST, make_version, open_store, settled, tree, visible
 
@@ -184,16 +184,3 @@ def test_a_file_that_vanishes_on_arrival_is_reported(
     with pytest.raises(TransferError, match="reads back as 1 bytes"):
         copy_path(str(landing / "a.csv"), str(tmp_path / "target" / "a.csv"))
     assert tree(tmp_path / "target") == {}
-
-
-def test_the_first_error_stops_what_has_not_begun() -> None:
-    begun = []
-
-    def work(number: int) -> None:
-        begun.append(number)
-        if number == 0:
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        in_parallel(work, range(100_000))
-    assert len(begun) < 100_000
