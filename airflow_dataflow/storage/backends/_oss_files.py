@@ -6,7 +6,7 @@ lists a whole folder to learn of one file. What is here replaces those parts; co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -124,12 +124,20 @@ class OssFiles(OSSFileSystem):  # type: ignore[misc]
         kind = _Reader if mode == "rb" else _Upload
         return kind(self, path, mode, block_size or PART_BYTES, autocommit, **options)
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_options: Any) -> None:
+    def pipe_file(
+        self,
+        path: str,
+        value: bytes,
+        mode: str = "overwrite",
+        headers: Mapping[str, str] | None = None,
+        **_options: Any,
+    ) -> None:
         """Write a small file by one request; ``mode="create"`` never replaces one."""
         bucket, key = self.split_path(path)
-        self.bucket(bucket).put_object(key, value, headers=NEVER_REPLACE if mode == "create" else None)
+        conditions = NEVER_REPLACE if mode == "create" else {}
+        self.bucket(bucket).put_object(key, value, headers={**conditions, **(headers or {})})
 
-    def cp_file(self, path1: str, path2: str, headers: dict[str, str] | None = None, **_options: Any) -> None:
+    def cp_file(self, path1: str, path2: str, headers: Mapping[str, str] | None = None, **_options: Any) -> None:
         """Copy on the server's side, a large file in parts."""
         source, target = self.split_path(path1), self.split_path(path2)
         client = self.bucket(target[0])
@@ -175,19 +183,20 @@ class _Upload(AbstractBufferedFile):  # type: ignore[misc]
     """A file in the making, whose parts grow with it, so that their number never runs out."""
 
     blocksize: int
-    headers: dict[str, str] | None = None
 
-    def __init__(self, fs: Any, path: str, mode: str, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self, fs: Any, path: str, mode: str, *arguments: Any, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
         super().__init__(fs, path, "wb", *arguments, **options)
-        if mode == "xb":
-            self.headers = NEVER_REPLACE
+        self.conditions = NEVER_REPLACE if mode == "xb" else {}
+        self.headers = headers or {}
         bucket, self.key = fs.split_path(path)
         self.client = fs.bucket(bucket)
         self.upload: str | None = None
         self.parts: list[PartInfo] = []
 
     def _initiate_upload(self) -> None:
-        self.upload = self.client.init_multipart_upload(self.key, headers=self.headers).upload_id
+        self.upload = self.client.init_multipart_upload(self.key, headers={**self.conditions, **self.headers}).upload_id
 
     def _upload_chunk(self, final: bool = False) -> bool:  # noqa: FBT001, FBT002 - fsspec's
         data = self.buffer.getvalue()
@@ -203,7 +212,7 @@ class _Upload(AbstractBufferedFile):  # type: ignore[misc]
 
     def commit(self) -> None:
         """Let the file appear."""
-        self.client.complete_multipart_upload(self.key, self.upload, self.parts, headers=self.headers)
+        self.client.complete_multipart_upload(self.key, self.upload, self.parts, headers=self.conditions)
         self.upload = None
 
     def discard(self) -> None:

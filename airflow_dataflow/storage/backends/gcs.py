@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 import requests
-from gcsfs.core import GCSFileSystem
+from gcsfs.core import GCSFile, GCSFileSystem
 from gcsfs.retry import HttpError
 from google.auth.exceptions import GoogleAuthError, TransportError
 
@@ -25,6 +25,24 @@ _DENIED = (401, 403)
 _TOO_MANY = 429
 
 
+class _Upload(GCSFile):  # type: ignore[misc]
+    """A file in the making that gets a storage class, which gcsfs itself cannot ask for."""
+
+    storage_class = ""
+
+    def _initiate_upload(self) -> None:
+        headers, _ = self.gcsfs.call(
+            "POST",
+            f"{self.gcsfs.base.replace('/storage/v1/', '/upload/storage/v1/')}b/{{}}/o",
+            self.bucket,
+            uploadType="resumable",
+            json={"name": self.key, "storageClass": self.storage_class},
+            headers={"X-Upload-Content-Type": self.content_type},
+            ifGenerationMatch="0" if "x" in self.mode else None,
+        )
+        self.location = headers["Location"]
+
+
 class GcsBackend(Backend):
     """Buckets behind gcsfs. There are no locks: concurrent writers of one version write the same bytes.
 
@@ -33,12 +51,25 @@ class GcsBackend(Backend):
 
     storage_classes = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
 
+    _new_files: str | None = None
+    """Storage class of new files."""
+
+    def write_as(self, storage_class: str) -> None:
+        """Give new files and copies a storage class; all of them can be read at once."""
+        self._check_storage_class(storage_class)
+        self._new_files = storage_class
+
     def _open(self, path: str, *, exclusive: bool, expected_bytes: int) -> Any:  # noqa: ARG002 - parts are unlimited
-        # fs.open would keep the file, and what it holds in memory, for the end of a transaction.
-        return self.fs._open(path, "xb" if exclusive else "wb", _PART_BYTES, autocommit=False)  # noqa: SLF001
+        mode = "xb" if exclusive else "wb"
+        if self._new_files is None:
+            # fs.open would keep the file, and what it holds in memory, for the end of a transaction.
+            return self.fs._open(path, mode, _PART_BYTES, autocommit=False)  # noqa: SLF001
+        file = _Upload(self.fs, path, mode, _PART_BYTES, autocommit=False)
+        file.storage_class = self._new_files
+        return file
 
     def _publish(self, file: Any, path: str, *, exclusive: bool) -> None:
-        if file.offset is None:
+        if file.offset is None and self._new_files is None:
             # Nothing was sent yet: one request instead of the two that a resumable upload takes.
             mode = "create" if exclusive else "overwrite"
             self.fs.pipe_file(path, file.buffer.getvalue(), content_type=file.content_type, mode=mode)
@@ -46,6 +77,13 @@ class GcsBackend(Backend):
         else:
             file.close()
             file.commit()
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy on Google's side."""
+        if self._new_files is None:
+            self.fs.cp_file(source, target)
+        else:
+            self._rewrite(self._object(source), target, self._new_files)
 
     def make_folder(self, path: str) -> None:
         """Do nothing: there are no folders, and a bucket that is missing is an error rather than a wish."""
@@ -76,28 +114,24 @@ class GcsBackend(Backend):
         objects = [found] if found["type"] == "file" else list(self.fs.find(path, detail=True).values())
         others = [item for item in objects if item["storageClass"] != name]
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="gcs") as pool:
-            list(pool.map(lambda item: self._rewrite(item, name), others))
+            list(pool.map(lambda item: self._rewrite(item, item["name"], name, item["generation"]), others))
         return len(others)
 
-    def _rewrite(self, found: dict[str, Any], storage_class: str) -> None:
-        bucket, key, _ = self.fs.split_path(found["name"])
-        place = "b/{}/o/{}/rewriteTo/b/{}/o/{}"
-        generation = found["generation"]
-        conditions = {"ifGenerationMatch": generation, "ifSourceGenerationMatch": generation}
+    def _rewrite(self, found: dict[str, Any], target: str, storage_class: str, replaced: str | None = None) -> None:
+        """Copy what was found, and nothing newer, over what the generation ``replaced`` says, or over anything."""
+        places = (*self.fs.split_path(found["name"])[:2], *self.fs.split_path(target)[:2])
         # A body replaces all that describes the object, not only what it names.
         body = {"storageClass": storage_class} | {field: found[field] for field in _KEPT if field in found}
         answer: dict[str, Any] = {"done": False}
         while not answer["done"]:
             answer = self.fs.call(
                 "POST",
-                place,
-                bucket,
-                key,
-                bucket,
-                key,
+                "b/{}/o/{}/rewriteTo/b/{}/o/{}",
+                *places,
                 json_out=True,
                 json=body,
-                **conditions,
+                ifSourceGenerationMatch=found["generation"],
+                ifGenerationMatch=replaced,
                 rewriteToken=answer.get("rewriteToken"),
             )
 

@@ -6,7 +6,7 @@ versions of objects, the last of two writers at the same moment wins, as in stor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -34,18 +34,38 @@ class OssBackend(Backend):
 
     storage_classes = ("Standard", "IA", *_ARCHIVES)
 
+    _new_files: Mapping[str, str] = {}
+    """Headers of requests that make a file."""
+
     # writing ----------------------------------------------------------------------------------
+
+    def write_as(self, storage_class: str) -> None:
+        """Give new files and copies a storage class that can be read at once."""
+        self._check_storage_class(storage_class)
+        if storage_class in _ARCHIVES:
+            raise InvalidInputError(
+                f"files of the class {storage_class!r} cannot be read back to verify them: write them as 'IA', and "
+                "archive them afterwards by SetStoragePolicyOperator or a rule of the bucket"
+            )
+        self._new_files = {"x-oss-storage-class": storage_class}
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy on the server's side, a large file in parts."""
+        self.fs.cp_file(source, target, headers=self._new_files)
 
     def _open(self, path: str, *, exclusive: bool, expected_bytes: int) -> Any:
         size = max(PART_BYTES, -(-expected_bytes // (_MOST_PARTS - 1)))
         # fs.open would keep the file, and what it holds in memory, for the end of a transaction.
-        return self.fs._open(path, "xb" if exclusive else "wb", size, autocommit=False)  # noqa: SLF001
+        return self.fs._open(  # noqa: SLF001
+            path, "xb" if exclusive else "wb", size, autocommit=False, headers=self._new_files
+        )
 
     def _publish(self, file: Any, path: str, *, exclusive: bool) -> None:
         try:
             if file.offset is None:
                 # Nothing was sent yet: one request instead of the three that a multipart upload takes.
-                self.fs.pipe_file(path, file.buffer.getvalue(), mode="create" if exclusive else "overwrite")
+                mode = "create" if exclusive else "overwrite"
+                self.fs.pipe_file(path, file.buffer.getvalue(), mode=mode, headers=self._new_files)
                 file.closed = True
             else:
                 file.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_dataflow.errors import AccessDeniedError, NotFoundError, TransferError, is_terminal
+from airflow_dataflow.errors import AccessDeniedError, InvalidInputError, NotFoundError, TransferError, is_terminal
 from airflow_dataflow.storage.backends import backend_of, open_url
 from airflow_dataflow.storage.directory import Directory
 
@@ -160,6 +160,22 @@ def test_an_object_that_is_replaced_meanwhile_keeps_its_new_content_and_class(di
     found = directory.fs.info(directory.path("a"))
     write(directory, "a", b"new")
     with pytest.raises(FileExistsError):
-        directory.backend._rewrite(found, "ARCHIVE")
+        directory.backend._rewrite(found, found["name"], "ARCHIVE", found["generation"])
     assert directory.read("a") == b"new"
     assert directory.backend.storage_class(directory.path("a")) == "STANDARD"
+
+
+@pytest.mark.parametrize("data", [b"small", LARGE], ids=["small", "large"])
+def test_new_files_and_copies_have_the_class_of_their_tier(
+    gcs_bucket: str, gcs_options: dict[str, Any], data: bytes
+) -> None:
+    directory = Directory.from_url(f"gs://{gcs_bucket}/tier", gcs_options, storage_class="COLDLINE")
+    write(directory, "a", data, exclusive=True)
+    with pytest.raises(FileExistsError):
+        write(directory, "a", data, exclusive=True)
+    directory.copy("a", directory, "b")
+    for path in ("a", "b"):
+        assert directory.backend.storage_class(directory.path(path)) == "COLDLINE"
+        assert directory.digest(path)[1] == len(data)
+    with pytest.raises(InvalidInputError, match="did you mean 'COLDLINE'"):
+        Directory.from_url(f"gs://{gcs_bucket}/tier", gcs_options, storage_class="COLDLIN").read("a")

@@ -215,3 +215,28 @@ def test_a_server_that_is_gone_is_worth_another_try(oss_options: dict[str, Any])
     for act in (lambda: write(directory, "a/x", b"x"), lambda: directory.read("a/x"), directory.files):
         with pytest.raises(TransferError, match="in bucket 'archive'"):
             act()
+
+
+# storage classes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"small", LARGE], ids=["small", "large"])
+def test_new_files_and_copies_have_the_class_of_their_tier(
+    oss_bucket: str, oss_options: dict[str, Any], data: bytes
+) -> None:
+    directory = Directory.from_url(f"oss://{oss_bucket}/tier", oss_options, storage_class="IA")
+    write(directory, "a", data, exclusive=True)
+    with pytest.raises(FileExistsError):
+        write(directory, "a", data, exclusive=True)
+    directory.copy("a", directory, "b")
+    for path in ("a", "b"):
+        assert directory.backend.storage_class(directory.path(path)) == "IA"
+        assert directory.digest(path)[1] == len(data)
+
+
+def test_a_class_that_cannot_be_read_back_is_refused_for_new_files(
+    oss_bucket: str, oss_options: dict[str, Any]
+) -> None:
+    directory = Directory.from_url(f"oss://{oss_bucket}/tier", oss_options, storage_class="Archive")
+    with pytest.raises(InvalidInputError, match="'Archive' cannot be read back to verify them: write them as 'IA'"):
+        write(directory, "a", b"x")
