@@ -138,18 +138,25 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture
-def bucket(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the name of an empty bucket that Airflow's connection ``aws_default`` opens."""
+@pytest.fixture(scope="session")
+def _s3_client(s3_url: str) -> Iterator[Any]:
+    """Return a client of the server; making one takes longer than most tests."""
     import boto3
 
+    keys = {"aws_access_key_id": "tests", "aws_secret_access_key": "any"}
+    client = boto3.client("s3", endpoint_url=s3_url, region_name="us-east-1", **keys)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def bucket(s3_url: str, _s3_client: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of an empty bucket that Airflow's connection ``aws_default`` opens."""
     extra = {"endpoint_url": s3_url, "region_name": "us-east-1"}
     connection = {"conn_type": "aws", "login": "tests", "password": "any", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
     name = f"bucket-{uuid.uuid4().hex}"
-    client = boto3.client("s3", endpoint_url=s3_url, aws_access_key_id="tests", aws_secret_access_key="any")
-    client.create_bucket(Bucket=name)
-    client.close()
+    _s3_client.create_bucket(Bucket=name)
     return name
 
 

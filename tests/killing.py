@@ -12,11 +12,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # What the processes import would otherwise be most of their work.
-_CONTEXT.set_forkserver_preload(["tests.killing", "tests.storage.versions", "alembic.command", "s3fs"])
+_CONTEXT.set_forkserver_preload(["tests.killing", "tests.storage.versions", "alembic.command", "s3fs", "obstore"])
 _FILE_EVENTS = frozenset(
     {"open", "os.link", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir", "os.truncate"}
 )
@@ -123,6 +124,7 @@ def _watch_catalog(counter: _Counter) -> None:
 
 
 def _watch_s3(counter: _Counter) -> None:
+    import obstore
     from s3fs import core
 
     original = core._error_wrapper
@@ -132,3 +134,15 @@ def _watch_s3(counter: _Counter) -> None:
         return await original(*args, **options)
 
     core._error_wrapper = request
+    for name in ("get", "put"):
+        _count_calls(obstore, name, counter)
+
+
+def _count_calls(module: ModuleType, name: str, counter: _Counter) -> None:
+    original = getattr(module, name)
+
+    def call(*args: Any, **options: Any) -> Any:
+        counter.step()
+        return original(*args, **options)
+
+    setattr(module, name, call)

@@ -217,7 +217,7 @@ class Directory:
         path = self.path(relative)
         with errors_explained(relative, self.backend, path):
             with self._file_expected(relative, path):
-                file = self.fs.open(path, "rb", block_size=_READ_BYTES)
+                file = self.backend.open(path, block_size=_READ_BYTES)
             with file if self.tally is None else CountedFile(file, path, self.tally) as opened:
                 yield cast(BinaryIO, opened)
 

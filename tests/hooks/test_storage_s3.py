@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.asyn import sync
 
 from airflow_dataflow.errors import AccessDeniedError, NotFoundError, TransferError, is_terminal
 from airflow_dataflow.hooks.storage import directory, storage_options
+from airflow_dataflow.storage.backends._s3_objects import SmallObjects
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.tier import Tier
 from airflow_dataflow.testing.contents import LARGE, write
@@ -102,8 +104,9 @@ def test_a_role_is_assumed(connect: Connect, s3_url: str, bucket: str) -> None:
     folder = directory(f"s3://s3@{bucket}/tier")
     write(folder, "a", b"x")
     assert folder.read("a") == b"x"
-    signed_by = folder.fs.s3._request_signer._credentials
+    signed_by = sync(folder.fs.loop, folder.fs.s3._request_signer._credentials.get_frozen_credentials)
     assert signed_by.access_key.startswith("ASIA"), "the keys of a role"
+    assert SmallObjects.of(folder.fs)._credentials()["access_key_id"] == signed_by.access_key
 
 
 @pytest.mark.ceph

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -96,26 +95,31 @@ class CephS3:
 def ceph_s3() -> Iterator[CephS3]:
     """Return a Ceph Object Gateway with the storage classes STANDARD, STANDARD_IA and GLACIER."""
     with skip_without_packages():
-        root = unpacked("ceph", PACKAGES, dependencies=True)
-    folder = Path(tempfile.mkdtemp(prefix="ceph-"))
-    try:
-        with _running(_Cluster(root, folder)) as gateway:
-            yield gateway
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        unpacked("ceph", PACKAGES, dependencies=True)
+    # Sockets lie in it, whose paths must be short.
+    with (
+        tempfile.TemporaryDirectory(prefix="ceph-", ignore_cleanup_errors=True) as folder,
+        running(Path(folder)) as ceph,
+    ):
+        yield ceph
+
+
+@pytest.fixture(scope="session")
+def _ceph_client(ceph_s3: CephS3) -> Iterator[Any]:
+    """Return a client of the gateway's first user; making one takes longer than most tests."""
+    import boto3
+
+    keys = {"aws_access_key_id": ceph_s3.key, "aws_secret_access_key": ceph_s3.secret}
+    client = boto3.client("s3", endpoint_url=ceph_s3.url, region_name="us-east-1", **keys)
+    yield client
+    client.close()
 
 
 @pytest.fixture
-def ceph_bucket(ceph_s3: CephS3) -> str:
+def ceph_bucket(_ceph_client: Any) -> str:
     """Return the name of an empty bucket of the gateway's first user."""
-    import boto3
-
     name = f"bucket-{uuid.uuid4().hex}"
-    client = boto3.client(
-        "s3", endpoint_url=ceph_s3.url, aws_access_key_id=ceph_s3.key, aws_secret_access_key=ceph_s3.secret
-    )
-    client.create_bucket(Bucket=name)
-    client.close()
+    _ceph_client.create_bucket(Bucket=name)
     return name
 
 
@@ -177,7 +181,9 @@ class _Cluster:
 
 
 @contextmanager
-def _running(cluster: _Cluster) -> Iterator[CephS3]:
+def running(folder: Path) -> Iterator[CephS3]:
+    """Run a gateway whose files lie in an empty folder, until the block ends."""
+    cluster = _Cluster(unpacked("ceph", PACKAGES, dependencies=True), folder)
     monitors = f"[v2:127.0.0.1:{cluster.ports[0]},v1:127.0.0.1:{cluster.ports[1]}]"
     files = [str(cluster.folder / name) for name in ("monmap", "osdmap")]
     cluster.run("monmaptool", "--create", "--addv", "a", monitors, "--fsid", cluster.fsid, files[0])

@@ -102,6 +102,14 @@ class Backend:
             raise FileExistsError(f"{path} exists already")
         file.commit()
 
+    def open(self, path: str, *, block_size: int) -> BinaryIO:
+        """Open a file for reading.
+
+        :param block_size: bytes that are asked for at a time.
+        :raises FileNotFoundError: when it is not there.
+        """
+        return cast(BinaryIO, self.fs.open(path, "rb", block_size=block_size))
+
     def make_folder(self, path: str) -> None:
         """Make sure that files can be created in ``path``."""
         self.fs.makedirs(path, exist_ok=True)

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from s3fs import S3File
@@ -20,6 +21,7 @@ from airflow_dataflow.datasets.manifest import MANIFEST_NAME
 from airflow_dataflow.errors import DataflowError, InvalidInputError, TransferError, did_you_mean
 from airflow_dataflow.storage.backends import ArchiveState, Backend
 from airflow_dataflow.storage.backends._s3_errors import diagnosis, explanation
+from airflow_dataflow.storage.backends._s3_objects import SmallObjects
 
 RESTORE_SPEEDS = ("Bulk", "Standard", "Expedited")
 """How fast Amazon restores from an archive, cheapest first."""
@@ -92,8 +94,7 @@ class S3Backend(Backend):
         try:
             if file.offset is None:
                 # Nothing was sent yet: one request instead of the three that a multipart upload takes.
-                mode = "create" if exclusive else "overwrite"
-                self.fs.pipe_file(path, file.buffer.getvalue(), mode=mode, **self._new_files)
+                self._put(path, file.buffer.getvalue(), exclusive=exclusive)
                 file.closed = True
             elif exclusive:
                 self._complete_as_first(file, path)
@@ -104,6 +105,12 @@ class S3Backend(Backend):
             if exclusive and diagnosis(error)[0] == "PreconditionFailed":
                 raise FileExistsError(f"{path} exists already") from error
             raise
+
+    def _put(self, path: str, data: bytes, *, exclusive: bool) -> None:
+        bucket, key = _bucket_and_key(path)
+        small = not self._new_files and SmallObjects.of(self.fs)
+        if not (small and small.put(bucket, key, data, exclusive=exclusive)):
+            self.fs.pipe_file(path, data, mode="create" if exclusive else "overwrite", **self._new_files)
 
     def _complete_as_first(self, file: Any, path: str) -> None:
         """Complete an upload of parts unless the file is there; look before and after on servers that do not.
@@ -122,6 +129,13 @@ class S3Backend(Backend):
 
     def make_folder(self, path: str) -> None:
         """Do nothing: there are no folders, and a bucket that is missing is an error rather than a wish."""
+
+    # reading ----------------------------------------------------------------------------------
+
+    def open(self, path: str, *, block_size: int) -> BinaryIO:
+        """Open a file for reading; a small one is read at once."""
+        data = SmallObjects.of(self.fs).get(*_bucket_and_key(path))
+        return super().open(path, block_size=block_size) if data is None else BytesIO(data)
 
     # copying ----------------------------------------------------------------------------------
 

@@ -210,9 +210,9 @@ def test_more_keys_than_fit_on_a_page_are_listed_changed_and_removed(folder: Dir
     write(folder, "ab", b"x")
     assert list(folder.files()) == [*names, "ab"]
     assert folder.child("a").folders() == [f"{number:04}" for number in range(1005)]
-    assert folder.backend.set_storage_class(folder.path("a"), "STANDARD_IA") == 1005
-    assert folder.backend.set_storage_class(folder.path("a"), "STANDARD_IA") == 0
-    assert folder.backend.storage_class(folder.path("ab")) == "STANDARD"
+    for name in (names[0], names[-1]):
+        assert folder.backend.set_storage_class(folder.path(name), "STANDARD_IA") == 1
+    assert folder.backend.set_storage_class(folder.path("a"), "STANDARD") == 2
     folder.child("a").remove_all()
     assert list(folder.files()) == ["ab"]
 

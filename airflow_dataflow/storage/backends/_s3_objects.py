@@ -1,0 +1,133 @@
+"""Small objects on S3 in one request each, through obstore where it is installed.
+
+s3fs asks for an object before it reads it, and spends most of its time in Python; obstore does neither. What obstore
+cannot do as the file system was told to do it (proxies, signers, encryption and the like), and whatever goes wrong,
+is left to s3fs, so that errors and retries are the same with and without it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+    from obstore.store import S3Credential, S3Store
+
+log = logging.getLogger(__name__)
+
+SMALL_BYTES = 512 << 10
+"""What is asked for at once when an object is opened; a larger one costs this much in vain."""
+
+_CLIENT_OPTIONS = frozenset({"endpoint_url", "region_name", "aws_access_key_id", "aws_secret_access_key"})
+_CONFIG_OPTIONS = frozenset({"retries", "connect_timeout", "read_timeout", "max_pool_connections"})
+_ASK_AGAIN = timedelta(minutes=5)
+"""How long credentials are used that the session may replace at any time."""
+
+
+class SmallObjects:
+    """The objects of one file system.
+
+    :param fs: an s3fs file system.
+    """
+
+    def __init__(self, fs: AbstractFileSystem) -> None:
+        self._fs = fs
+        self._stores: dict[str, S3Store] = {}
+        self._works = importlib.util.find_spec("obstore") is not None and _is_plain(fs)
+
+    @classmethod
+    def of(cls, fs: AbstractFileSystem) -> SmallObjects:
+        """Return the objects of a file system; connections are kept as long as it lives."""
+        # Kept on the file system itself: others that are equal to it come and go.
+        found: SmallObjects = vars(fs).get("_dataflow_small_objects") or cls(fs)
+        fs._dataflow_small_objects = found  # noqa: SLF001 - the name is ours
+        return found
+
+    def get(self, bucket: str, key: str) -> bytes | None:
+        """Return an object's bytes, ``None`` when it is not small, or not to be had in this way.
+
+        :raises FileNotFoundError: when it is not there.
+        """
+        if not self._works:
+            return None
+        import obstore
+
+        try:
+            found = obstore.get(self._store(bucket), key, options={"range": (0, SMALL_BYTES)})
+            return bytes(found.bytes()) if found.meta["size"] <= SMALL_BYTES else None
+        except FileNotFoundError as error:
+            if "<Code>NoSuchKey</Code>" not in str(error):
+                return None
+            raise FileNotFoundError(f"{bucket}/{key}") from None
+        except Exception as error:  # noqa: BLE001 - s3fs says what is wrong, if anything is
+            self._trouble(error)
+            return None
+
+    def put(self, bucket: str, key: str, data: bytes, *, exclusive: bool) -> bool:
+        """Write an object whole, and tell whether that was done; if not, nothing was.
+
+        :raises FileExistsError: when ``exclusive`` and it is there.
+        """
+        if not self._works:
+            return False
+        import obstore
+
+        try:
+            mode: Literal["create", "overwrite"] = "create" if exclusive else "overwrite"
+            obstore.put(self._store(bucket), key, data, mode=mode, use_multipart=False)
+        except Exception as error:  # noqa: BLE001 - s3fs says what is wrong, if anything is
+            if exclusive and "<Code>PreconditionFailed</Code>" in str(error):
+                raise FileExistsError(f"{bucket}/{key} exists already") from None
+            self._trouble(error)
+            return False
+        return True
+
+    def _trouble(self, error: Exception) -> None:
+        # A name that obstore does not take, and a range of an empty object, say nothing about the next request.
+        if not isinstance(error, ValueError) and "InvalidRange" not in str(error):
+            self._works = False
+            log.debug("small objects go through s3fs from now on, after %s", type(error).__name__)
+
+    def _store(self, bucket: str) -> S3Store:
+        if bucket not in self._stores:
+            from obstore.store import S3Store
+
+            meta = self._fs.s3.meta
+            self._stores[bucket] = S3Store(
+                bucket,
+                endpoint=meta.endpoint_url,
+                region=meta.region_name or "us-east-1",
+                virtual_hosted_style_request=False,
+                credential_provider=self._credentials,
+                client_options={"allow_http": meta.endpoint_url.startswith("http://"), "timeout": timedelta(minutes=1)},
+                retry_config={"max_retries": 0},
+            )
+        return self._stores[bucket]
+
+    def _credentials(self) -> S3Credential:
+        from fsspec.asyn import sync
+
+        frozen = sync(self._fs.loop, self._frozen_credentials)
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + _ASK_AGAIN,
+        }
+
+    async def _frozen_credentials(self) -> Any:
+        client = await self._fs.set_session()
+        credentials = client._request_signer._credentials  # noqa: SLF001 - those that s3fs signs with, however it got them
+        return await credentials.get_frozen_credentials()
+
+
+def _is_plain(fs: AbstractFileSystem) -> bool:
+    """Tell whether requests to the file system need nothing but an endpoint, a region and credentials."""
+    special = fs.anon or fs.requester_pays or fs.version_aware or fs.s3_additional_kwargs or fs.kwargs
+    known = set(fs.client_kwargs) <= _CLIENT_OPTIONS and set(fs.config_kwargs) <= _CONFIG_OPTIONS
+    own_authority = "AWS_CA_BUNDLE" in os.environ and fs.s3.meta.endpoint_url.startswith("https:")
+    return known and not special and not own_authority
