@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any, Self
 import httpx
 
 from airflow_dataflow.demo.hadoop_files import Hadoop
-from airflow_dataflow.demo.processes import Service, reserve_port, wait_until
+from airflow_dataflow.demo.processes import Service, listens, reserve_port, wait_until
 from airflow_dataflow.errors import InvalidInputError, JobFailedError
 
 _NAMESERVICE = "dataflow"
@@ -58,15 +57,16 @@ class HdfsCluster:
 
     :param folder: where its files, configuration and logs lie.
     :param options: what it consists of.
+    :raises InvalidInputError: when Hadoop would misread the folder's path.
     :raises MissingPackageError: when Java or Hadoop cannot be had.
     """
 
     def __init__(self, folder: Path, options: HdfsOptions | None = None) -> None:
-        self.folder = folder
+        self.folder = _check_folder(folder.absolute())
         self.options = options or HdfsOptions()
         # The machines of a pair differ by their address, as they do elsewhere: all of 127.0.0.0/8 is this machine.
         hosts = [f"127.0.0.{number + 1}" for number in range(self.options.namenodes)]
-        rpc_port, web_port = _reserve_port_on(hosts), _reserve_port_on(hosts)
+        rpc_port, web_port = reserve_port(hosts), reserve_port(hosts)
         self.rpc_addresses = [(host, rpc_port) for host in hosts]
         """Host and port of each NameNode for clients that speak HDFS's own protocol."""
         self.web_addresses = [(host, web_port) for host in hosts]
@@ -185,7 +185,7 @@ class HdfsCluster:
         # A DataNode that comes back at once was never missed, so the count alone tells nothing of it.
         running = zip(self._datanodes, self._datanode_ports, strict=True)
         ports = [port for service, port in running if service in self._running]
-        self._wait("has DataNodes that answer", lambda: all(_answers_at("127.0.0.1", port) for port in ports))
+        self._wait("has DataNodes that answer", lambda: all(listens("127.0.0.1", port) for port in ports))
         self._wait(f"has {count} live DataNodes", lambda: all(live == count for live in self._live_datanodes()))
 
     def fail_over(self, to: int) -> None:
@@ -283,7 +283,7 @@ class HdfsCluster:
         if not self._is_pair:
             return properties | {"dfs.namenode.http-address": _joined(self.web_addresses[0])}
         return properties | {
-            "dfs.namenode.shared.edits.dir": (self.folder / "shared-edits").absolute().as_uri(),
+            "dfs.namenode.shared.edits.dir": (self.folder / "shared-edits").as_uri(),
             "dfs.ha.fencing.methods": "shell(/bin/true)",
             "dfs.ha.tail-edits.period": "1",
         }
@@ -295,12 +295,12 @@ class HdfsCluster:
 
     def _own_properties(self, number: int) -> list[str]:
         """Return the properties of one NameNode as arguments."""
-        folder = (self.folder / f"namenode-{number}").absolute().as_uri()
+        folder = (self.folder / f"namenode-{number}").as_uri()
         identity = ["-D", f"dfs.ha.namenode.id={_identifier(number)}"] if self._is_pair else []
         return ["-D", f"dfs.namenode.name.dir={folder}", *identity]
 
     def _datanode(self, number: int) -> Service:
-        folder = (self.folder / f"datanode-{number}").absolute()
+        folder = self.folder / f"datanode-{number}"
         volumes = [f"[{kind}]{(folder / kind.lower()).as_uri()}" for kind in _STORAGE_TYPES]
         arguments = ["-D", f"dfs.datanode.data.dir={','.join(volumes)}"]
         ports = {purpose: reserve_port() for purpose in ("", "ipc.", "http.")}
@@ -344,7 +344,7 @@ class HdfsCluster:
 
     def _answers(self, number: int) -> bool:
         """Tell whether a NameNode takes requests of Hadoop's protocol."""
-        return _answers_at(*self.rpc_addresses[number]) and "State" in self._bean(number, "NameNodeStatus")
+        return listens(*self.rpc_addresses[number]) and "State" in self._bean(number, "NameNodeStatus")
 
     def _live_datanodes(self) -> list[int | None]:
         running = [number for number, service in enumerate(self._namenodes) if service in self._running]
@@ -360,32 +360,19 @@ class HdfsCluster:
             raise JobFailedError(f"HDFS: not true after {_START_SECONDS:.0f} seconds that it {what}\n{tails}")
 
 
+def _check_folder(folder: Path) -> Path:
+    """Return the folder when Hadoop reads its URI, and a list of such URIs, as it is meant."""
+    if folder.as_uri() != f"file://{folder}" or "," in str(folder):
+        raise InvalidInputError(
+            f"HDFS cannot keep its files in {str(folder)!r}: Hadoop misreads paths with characters other than "
+            "ASCII letters, digits, '-', '_' and '.'; choose another folder"
+        )
+    return folder
+
+
 def _identifier(number: int) -> str:
     return f"namenode{number}"
 
 
-def _answers_at(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((host, port)) == 0
-
-
 def _joined(address: tuple[str, int]) -> str:
     return f"{address[0]}:{address[1]}"
-
-
-def _reserve_port_on(hosts: Sequence[str]) -> int:
-    """Return a port that is free on all these addresses of this machine."""
-    while True:
-        port = reserve_port()
-        if all(_can_bind(host, port) for host in hosts[1:]):
-            return port
-
-
-def _can_bind(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True

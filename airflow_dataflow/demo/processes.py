@@ -146,14 +146,21 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def reserve_port() -> int:
-    """Return a free loopback port that the kernel hands to nobody else for the next minute.
+def reserve_port(hosts: Sequence[str] = ("127.0.0.1",)) -> int:
+    """Return a port that is free on some loopback addresses, and that the kernel hands to nobody else for a minute.
 
     A connection through the port leaves it in TIME_WAIT, where only a server that asks for it by number gets it.
     """
+    while True:
+        port = _reserve_port_on(hosts[0])
+        if all(_refusal(host, port) is None for host in hosts[1:]):
+            return port
+
+
+def _reserve_port_on(host: str) -> int:
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", 0))
+        server.bind((host, 0))
         server.listen(1)
         address = server.getsockname()
         with socket.create_connection(address):
@@ -167,10 +174,24 @@ def check_port(port: int) -> int:
 
     :raises InvalidInputError: when another one has.
     """
+    error = _refusal("127.0.0.1", port)
+    if error is not None:
+        raise InvalidInputError(f"port {port} cannot be used ({error.strerror}); choose another one") from error
+    return port
+
+
+def _refusal(host: str, port: int) -> OSError | None:
+    """Return why a server cannot have an address; ``None`` when it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
-            raise InvalidInputError(f"port {port} cannot be used ({error.strerror}); choose another one") from error
-    return port
+            return error
+    return None
+
+
+def listens(host: str, port: int) -> bool:
+    """Tell whether a server takes connections at an address."""
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0

@@ -58,6 +58,13 @@ def test_a_cluster_that_cannot_be_is_refused(wrong: dict[str, int], message: str
         HdfsOptions(**wrong)
 
 
+@pytest.mark.parametrize("name", ["a home", "hundred%", "one,two", "Zuhause-für-Daten"])
+def test_a_folder_whose_path_hadoop_misreads_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"HDFS cannot keep its files in .*choose another folder"):
+        HdfsCluster(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 def test_the_mover_brings_blocks_to_the_storage_type_of_their_policy(hdfs_cluster: HdfsCluster) -> None:
     web = Web(hdfs_cluster)
     web.write("/policies/file", b"x" * 100_000)

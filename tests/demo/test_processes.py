@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from airflow_dataflow.demo.processes import Service, reserve_port, session_members
+from airflow_dataflow.demo.processes import Service, listens, reserve_port, session_members
 from airflow_dataflow.errors import JobFailedError
 
 _STUBBORN_FAMILY = """
@@ -105,3 +106,16 @@ def _bound_port() -> int:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         return int(other.getsockname()[1])
+
+
+def test_a_port_is_free_on_every_address_that_it_is_reserved_for() -> None:
+    hosts = ("127.0.0.1", "127.0.0.2")
+    port = reserve_port(hosts)
+    with ExitStack() as servers:
+        for host in hosts:
+            server = servers.enter_context(socket.socket())
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind((host, port))
+            assert not listens(host, port)
+            server.listen()
+            assert listens(host, port)
