@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import traceback
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from fsspec.asyn import sync
 
-from airflow_dataflow.errors import AccessDeniedError, NotFoundError, TransferError, is_terminal
+from airflow_dataflow.errors import AccessDeniedError, NotFoundError, StorageFullError, TransferError, is_terminal
 from airflow_dataflow.hooks.storage import directory, storage_options
 from airflow_dataflow.storage.backends._s3_objects import SmallObjects
 from airflow_dataflow.storage.directory import Directory
@@ -149,6 +150,19 @@ def test_a_bucket_of_somebody_else_stays_closed(ceph_s3: CephS3, ceph_bucket: st
         uses(folder)[use]()
     mine = Directory.from_url(f"s3://{ceph_bucket}/tier", ceph_s3.options)
     assert mine.read("a/x") == b"theirs"
+
+
+@pytest.mark.ceph
+@pytest.mark.parametrize("size", [2 << 20, 21 << 20], ids=["small", "in parts"])
+def test_a_full_quota_is_a_full_store(ceph_s3: CephS3, size: int) -> None:
+    limited = {**ceph_s3.options, "key": ceph_s3.other_key, "secret": ceph_s3.other_secret}
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    folder = Directory.from_url(f"s3://{bucket}/tier", limited)
+    folder.fs.call_s3("create_bucket", Bucket=bucket)
+    with pytest.raises(StorageFullError, match=f"no space left for a in bucket '{bucket}' .*QuotaExceeded") as caught:
+        write(folder, "a", b"x" * size)
+    assert is_terminal(caught.value)
+    assert folder.files() == {}
 
 
 @pytest.mark.ceph

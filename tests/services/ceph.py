@@ -80,7 +80,7 @@ class CephS3:
     secret: str
     """That user's secret key."""
     other_key: str
-    """Access key of another user, whose buckets are closed to the first one."""
+    """Access key of another user, to whom the first one's buckets are closed, and who has a quota of 1 MiB."""
     other_secret: str
     """The other user's secret key."""
 
@@ -200,6 +200,8 @@ def running(folder: Path) -> Iterator[CephS3]:
         for number, (name, key, secret) in enumerate(people):
             user = ["--uid", f"{name}{number}", "--display-name", name, "--access-key", key, "--secret-key", secret]
             cluster.admin("user", "create", *user)
+        cluster.admin("quota", "set", "--quota-scope", "user", "--uid", "tests1", "--max-size", str(1 << 20))
+        cluster.admin("quota", "enable", "--quota-scope", "user", "--uid", "tests1")
         for name in STORAGE_CLASSES:
             place = ["--placement-id", "default-placement", "--storage-class", name]
             cluster.admin("zonegroup", "placement", "add", "--rgw-zonegroup", "default", *place)
