@@ -116,7 +116,9 @@ class HdfsWriter(io.RawIOBase):
         """Write ``data`` (any buffer) as a whole, and return its size in bytes."""
         view = memoryview(data).cast("B")
         if not self._waiting and len(view) >= PIECE_BYTES:
-            self._push(bytes(view))
+            # Bytes never change, so they need no copy to be kept.
+            whole = isinstance(view.obj, bytes) and len(view.obj) == len(view)
+            self._push(view.obj if whole else bytes(view))
             return len(view)
         self._waiting += view
         if len(self._waiting) >= PIECE_BYTES:

@@ -115,7 +115,7 @@ class HdfsFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
 
     def unstrip_protocol(self, name: str) -> str:
         """Return the URL of a path."""
-        return f"{self.protocol}://{self.options.authority}{self._strip_protocol(name)}"
+        return f"{self.protocol}://{self.options.authority(self.protocol)}{self._strip_protocol(name)}"
 
     @staticmethod
     def _get_kwargs_from_urls(path: str) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class HdfsFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     @property
     def fsid(self) -> str:
         """Name of the cluster and the way to it."""
-        return f"{self.protocol}-{self.options.authority}"
+        return f"{self.protocol}-{self.options.authority(self.protocol)}"
 
     # folders ----------------------------------------------------------------------------------
 

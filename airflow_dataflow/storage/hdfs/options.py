@@ -30,7 +30,7 @@ class HdfsConnection:
     """Address of Hadoop's protocol of each NameNode, e.g. ``("nn1:8020", "nn2:8020")``, for hdfs-native. The NameNodes
     are asked for it when ``None``; when empty, all data goes through WebHDFS."""
     nameservice: str | None = None
-    """Name of the cluster in URLs, such as ``hdfs://warehouse/data``; the first NameNode's host when ``None``."""
+    """Name of the cluster in URLs, such as ``hdfs://warehouse/data``; the first NameNode's address when ``None``."""
     user: str | None = None
     """Whom to act as; the user of this process when ``None``."""
     password: str | None = field(default=None, repr=False)
@@ -94,12 +94,16 @@ class HdfsConnection:
             )
         return self
 
-    @property
-    def authority(self) -> str:
-        """What stands between ``://`` and the path in URLs of this cluster."""
+    def authority(self, scheme: str) -> str:
+        """Return what stands between ``://`` and the path in URLs of this cluster."""
         if self.host:
             return f"{self.host}:{self.port}" if self.port else self.host
-        return self.nameservice or urlsplit(self.namenodes[0]).hostname or ""
+        if self.nameservice:
+            return self.nameservice
+        web = urlsplit(self.namenodes[0])
+        if scheme == "webhdfs":
+            return web.netloc
+        return self.rpc[0] if self.rpc else str(web.hostname)
 
     @property
     def patience(self) -> float:

@@ -15,10 +15,11 @@ MIB = 1 << 20
 
 def options_of(cluster: HdfsCluster, **others: Any) -> dict[str, Any]:
     """Return what fsspec needs to open URLs on a cluster, as its superuser unless ``others`` say so."""
+    pair = {"nameservice": cluster.rpc_url.removeprefix("hdfs://")} if len(cluster.rpc_addresses) > 1 else {}
     return {
         "namenodes": [f"http://{host}:{port}" for host, port in cluster.web_addresses],
         "rpc": [f"{host}:{port}" for host, port in cluster.rpc_addresses],
-        "nameservice": cluster.rpc_url.removeprefix("hdfs://"),
+        **pair,
         "user": cluster.user,
         **others,
     }
