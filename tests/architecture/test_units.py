@@ -12,6 +12,7 @@ import airflow_dataflow
 PACKAGE = Path(airflow_dataflow.__file__).parent
 REPOSITORY = PACKAGE.parent
 UNITS = {
+    "databases/dialects": "docs/how-to/ingest-from-a-database.md",
     "ingest/readers": "docs/reference/recipe-rules.md",
     "cleaning/rules": "docs/reference/recipe-rules.md",
     "features/extractors": "docs/reference/recipe-rules.md",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 import airflow_dataflow
 from airflow_dataflow.cleaning.clean import clean_dataset
@@ -23,6 +25,7 @@ from airflow_dataflow.demo.samples import SampleOptions, write_night
 from airflow_dataflow.features.pipeline import build_extractors
 from airflow_dataflow.ingest.ingest import ingest
 from airflow_dataflow.recipe import load_recipe
+from tests.services.tables import Tables
 
 REPOSITORY = Path(airflow_dataflow.__file__).parent.parent
 PAGES = [
@@ -53,6 +56,20 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DATAFLOW_STORE", "store.yaml")
     write_night(tmp_path / "landing", 1, SampleOptions(rows=(600, 0)))
     return tmp_path
+
+
+@pytest.fixture
+def shop(workspace: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open a shop: a table of orders that Airflow's connection ``shop`` reaches, and a store for its versions."""
+    url = make_url(postgres_url)
+    connection = {"conn_type": "postgres", "login": url.username, "password": url.password, "schema": url.database}
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps(connection | {"host": url.host, "port": url.port}))
+    store = {"conn_type": "dataflow", "extra": yaml.safe_load((workspace / "store.yaml").read_text())}
+    monkeypatch.setenv("AIRFLOW_CONN_DATAFLOW_DEFAULT", json.dumps(store))
+    Tables(postgres_url).run(
+        "CREATE TABLE orders (id int PRIMARY KEY, amount numeric(9,2), tags text[])",
+        "INSERT INTO orders VALUES (1, 50, '{a,b}'), (2, 150, NULL)",
+    )
 
 
 class Reader:
@@ -129,8 +146,14 @@ def test_there_are_pages_with_code() -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_what_a_page_tells_people_to_type_works(
-    page: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, run_dag: Callable[..., Any]
+    page: Path,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run_dag: Callable[..., Any],
+    request: pytest.FixtureRequest,
 ) -> None:
+    if "://shop@/" in page.read_text():
+        request.getfixturevalue("shop")
     reader = Reader(workspace, monkeypatch, run_dag)
     for language, text in blocks(page):
         reader.read(language, text)
