@@ -5,16 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import ssl
+import threading
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from fsspec.asyn import sync
 
-from airflow_dataflow.errors import AccessDeniedError, NotFoundError, StorageFullError, TransferError, is_terminal
+from airflow_dataflow.errors import (
+    AccessDeniedError,
+    InvalidInputError,
+    NotFoundError,
+    StorageFullError,
+    TransferError,
+    is_terminal,
+)
 from airflow_dataflow.hooks.storage import directory, storage_options
 from airflow_dataflow.storage.backends._s3_objects import SmallObjects
 from airflow_dataflow.storage.directory import Directory
@@ -188,6 +204,39 @@ def test_a_host_that_does_not_answer_is_worth_another_try(
             uses(folder)[use]()
     assert not is_terminal(caught.value)
     assert "hidden-secret" not in told(caught.value, caplog)
+
+
+@pytest.fixture
+def untrusted_url(tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a server whose certificate nobody has signed but itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now, number = datetime.now(UTC), x509.random_serial_number()
+    made = x509.CertificateBuilder(name, name, key.public_key(), number, now, now + timedelta(days=1))
+    signed = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    pem = signed.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    pem += key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "server.pem").write_bytes(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.handle_error = lambda *_: None  # a client that hangs up is what is wanted
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_certificate_that_nobody_trusts_is_refused_for_good(connect: Connect, untrusted_url: str) -> None:
+    connect(login="tests", password="hidden-secret", endpoint_url=untrusted_url, **ONCE)
+    folder = directory("s3://s3@archive/tier")
+    for use in ("write", "read", "list"):
+        with pytest.raises(InvalidInputError, match=r"has a certificate that is not trusted .*AWS_CA_BUNDLE") as caught:
+            uses(folder)[use]()
+        assert "hidden-secret" not in str(caught.value)
 
 
 def test_a_host_that_does_not_exist_is_named(connect: Connect) -> None:

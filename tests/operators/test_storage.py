@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk import DAG, Param
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
 
 from airflow_dataflow.assets import dataset_asset
 from airflow_dataflow.datasets.manifest import Rows
@@ -133,6 +134,23 @@ def test_a_restore_ends_when_every_file_can_be_read(archive, run_dag):
     run = run_dag(dag, run_after=NIGHT, logical_date=None, run_conf={"dataset": "support/dialogs", "speed": "Standard"})
     assert run.state == "success"
     assert archive.store.verify(archive.manifest)
+
+
+@pytest.mark.s3
+def test_the_triggerer_that_waits_for_a_restore_ends_the_task_with_its_counts(archive):
+    task = RestoreDatasetOperator(task_id="restore", reference="support/dialogs@latest", tier="cold", **QUICK)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({})
+    assert deferred.value.timeout == timedelta(days=3)
+    event = asyncio.run(anext(deferred.value.trigger.run()))
+    assert event.xcoms["return_value"] == {
+        "version": archive.manifest.reference,
+        "tier": "cold",
+        "files": 3,
+        "bytes": 7,
+        "readable": 0,
+        "requested": 3,
+    }
 
 
 @pytest.mark.s3
