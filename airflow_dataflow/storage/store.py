@@ -80,9 +80,12 @@ class Store:
 
     @contextmanager
     def read_by(self, reader: Reader) -> Iterator[Store]:
-        """Say who reads versions inside the block; what was read is recorded when it ends."""
-        with self.read_log.read_by(reader):
-            yield self
+        """Say who reads versions inside the block; when it ends, what was read is recorded and no connection stays."""
+        try:
+            with self.read_log.read_by(reader):
+                yield self
+        finally:
+            self.catalog.release()
 
     def tier_of(self, manifest: Manifest, name: str | None = None) -> Tier:
         """Return the nearest tier that holds a version, or the tier of that name if it does.
@@ -158,6 +161,7 @@ class Store:
             draft = VersionDraft(
                 folder, dataset=dataset, version=version, kind=kind, fingerprint=fingerprint, parents=parents, sole=sole
             )
+            self.catalog.release()
             try:
                 yield draft
                 _check_committed(draft)

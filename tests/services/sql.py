@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
+from airflow_dataflow.datasets.catalog.connections import release
 from airflow_dataflow.demo.debian import unpacked
 from tests.services.packages import skip_without_packages
 
@@ -48,7 +49,9 @@ class SqlServer:
         name = f"test_{uuid.uuid4().hex[:12]}"
         with self.administration() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        yield self.url.set(database=name).render_as_string(hide_password=False)
+        url = self.url.set(database=name)
+        yield url.render_as_string(hide_password=False)
+        release(url)
         by_force = " WITH (FORCE)" if self.url.get_backend_name() == "postgresql" else ""
         with self.administration() as connection:
             connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}{by_force}")

@@ -61,6 +61,10 @@ class Catalog:
         """Bring the tables to this release's schema and return its revision."""
         return self.database.upgrade()
 
+    def release(self) -> None:
+        """Close connections that nobody uses at the moment; call it before long work."""
+        self.database.release()
+
     # versions ---------------------------------------------------------------------------------
 
     def add(self, manifest: Manifest, replica: Replica) -> None:

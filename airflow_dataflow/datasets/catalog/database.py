@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from airflow_dataflow.datasets.catalog.connections import release, server_engine
 from airflow_dataflow.datasets.catalog.faults import explained, fault_of
 from airflow_dataflow.datasets.catalog.migrate import migrate, newest_schema_version, schema_version
-from airflow_dataflow.datasets.catalog.tables import MYSQL
 from airflow_dataflow.errors import InvalidInputError, MissingPackageError
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _SQLITE_WAIT_SECONDS = 60
-_CONNECT_SECONDS = 10
 _LONGEST_PAUSE_SECONDS = 0.5
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 
@@ -32,8 +31,8 @@ _EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
 class Database:
     """A database on SQLite, PostgreSQL, MariaDB or MySQL.
 
-    Each transaction has a connection of its own, closed with it: nothing is left open after a task, a forked process
-    inherits nothing, and thousands of waits in one process hold no connections.
+    Between transactions a process keeps a few connections to a server, for all its catalogs there together; they close
+    with :meth:`release`, and a forked process inherits none. SQLite's file is opened anew for each transaction.
 
     :param url: SQLAlchemy URL.
     :raises InvalidInputError: when it is none.
@@ -58,7 +57,7 @@ class Database:
     def engine(self) -> Engine:
         """The engine; its connections know nothing of the schema yet."""
         try:
-            return self._sqlite() if self.url.get_backend_name() == "sqlite" else self._server()
+            return self._sqlite() if self.url.get_backend_name() == "sqlite" else server_engine(self.url)
         except NoSuchModuleError as error:
             raise InvalidInputError(
                 f"no catalog can be kept on {self.url.drivername!r}; use sqlite, postgresql+psycopg or mysql+pymysql"
@@ -79,10 +78,9 @@ class Database:
         sa.event.listen(engine, "connect", _configure_sqlite)
         return engine
 
-    def _server(self) -> Engine:
-        url = self.url if "connect_timeout" in self.url.query else self.url.update_query_dict(_timeout(self.url))
-        # InnoDB's default, REPEATABLE READ, locks the gaps between rows, in which writers of new rows then meet.
-        return sa.create_engine(url, poolclass=sa.NullPool, isolation_level="READ COMMITTED", hide_parameters=True)
+    def release(self) -> None:
+        """Close the connections that nobody uses at the moment; before long work, and at the end of a task."""
+        release(self.url)
 
     def rows(self, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
         """Return what a query finds."""
@@ -156,11 +154,6 @@ class Database:
                 log.info("catalog %s: %s; trying again", self.shown, " ".join(str(error.orig).split()))
             # Writers that met once must not meet again.
             time.sleep(random.uniform(0.5, 1) * min(_LONGEST_PAUSE_SECONDS, 0.01 * 2**attempt))
-
-
-def _timeout(url: sa.URL) -> dict[str, str]:
-    known = url.get_backend_name() in ("postgresql", *MYSQL) and "connector" not in url.get_driver_name()
-    return {"connect_timeout": str(_CONNECT_SECONDS)} if known and "asyncpg" not in url.drivername else {}
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

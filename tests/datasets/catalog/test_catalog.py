@@ -15,11 +15,14 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_dataflow.datasets.catalog.catalog import Catalog
+from airflow_dataflow.datasets.catalog.reads import Reader
 from airflow_dataflow.datasets.catalog.tables import VERSION_TABLE
-from airflow_dataflow.datasets.manifest import FileEntry, fingerprint_of
+from airflow_dataflow.datasets.manifest import FileEntry, Rows, fingerprint_of
 from airflow_dataflow.datasets.name import Reference
 from airflow_dataflow.errors import InvalidInputError, NotFoundError
-from tests.datasets.catalog.versions import manifest, replica
+from airflow_dataflow.storage.store import Store
+from airflow_dataflow.storage.tier import Tier
+from tests.datasets.catalog.versions import START, manifest, replica
 from tests.killing import at_once
 from tests.services.sql import SERVERS
 
@@ -220,16 +223,46 @@ def test_of_fifty_writers_at_once_none_loses_anything(server_url: str) -> None:
     assert len(catalog.manifests("support/shared")) == 100
 
 
-@pytest.mark.parametrize("server_url", SERVERS, indirect=True)
-def test_no_connection_is_left_open(server_url: str, request: pytest.FixtureRequest) -> None:
-    catalog = Catalog(server_url)
-    catalog.add(manifest(0), replica(manifest(0)))
-    engine = sa.create_engine(server_url, poolclass=sa.NullPool)
-    own = {"postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"}.get(
-        engine.dialect.name, "SELECT count(*) FROM information_schema.processlist WHERE db = database()"
-    )
+def _connections(url: str) -> int:
+    """Return how many connections the database has, besides the one that asks."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    if engine.dialect.name == "postgresql":
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    else:
+        query = "SELECT count(*) FROM information_schema.processlist WHERE db = database()"
     with engine.connect() as connection:
-        assert connection.exec_driver_sql(own).scalar() == 1, "the one that asks"
+        return connection.exec_driver_sql(query).scalar_one() - 1
+
+
+def _connections_become(url: str, wanted: int) -> bool:
+    deadline = time.monotonic() + 20  # a server notices a closed connection a moment later
+    while _connections(url) != wanted and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return _connections(url) == wanted
+
+
+@pytest.mark.parametrize("server_url", SERVERS, indirect=True)
+def test_a_task_holds_no_connection_while_it_works_nor_when_it_has_ended(server_url: str, tmp_path: Path) -> None:
+    store = Store([Tier(name="hot", tier_class="hot", url=str(tmp_path))], Catalog(server_url))
+    with store.read_by(Reader(command="test")):
+        assert store.find("support/dialogs", "4f2a9c") is None
+        assert _connections_become(server_url, 1), "kept for the next transaction"
+        with store.draft("support/dialogs", at=START, fingerprint="4f2a9c") as draft:
+            assert _connections_become(server_url, 0)
+            draft.commit(Rows())
+        store.catalog.datasets()
+        assert _connections_become(server_url, 1)
+    assert _connections_become(server_url, 0)
+
+
+@pytest.mark.parametrize("server_url", SERVERS, indirect=True)
+def test_all_catalogs_of_a_process_share_few_idle_connections(server_url: str) -> None:
+    catalogs = [Catalog(server_url) for _ in range(60)]
+    with ThreadPoolExecutor(30) as pool:
+        assert list(pool.map(Catalog.datasets, catalogs)) == [[]] * 60
+    assert _connections(server_url) <= 16
+    catalogs[0].release()
+    assert _connections_become(server_url, 0)
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
