@@ -65,10 +65,10 @@ def explain(error: Exception, what: str, place: str, message: str) -> DataflowEr
     :param place: the database, without credentials.
     :param message: the error's text, without the password.
     """
-    import adbc_driver_manager
+    import adbc_driver_postgresql.dbapi as adbc
     import psycopg
 
-    if not isinstance(error, psycopg.Error | adbc_driver_manager.Error):
+    if not isinstance(error, psycopg.Error | adbc.Error):
         return None
     state = error.sqlstate
     quoted = _QUOTED_STATE.search(message)

@@ -20,6 +20,7 @@ from airflow_dataflow.databases.source import Source
 from airflow_dataflow.errors import DataflowError, InvalidInputError, NotFoundError
 
 _BATCH_BYTES = 4 << 20
+_CONNECT_SECONDS = "30"
 _SETTINGS = (
     "SET timezone = 'UTC'",
     "SET datestyle = 'ISO'",
@@ -48,7 +49,10 @@ class Postgresql(Dialect):
     @property
     def conninfo(self) -> str:
         """URI as libpq reads it, with the password."""
-        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        url = self.url.set(drivername="postgresql")
+        if "connect_timeout" not in url.query:
+            url = url.update_query_dict({"connect_timeout": _CONNECT_SECONDS})
+        return url.render_as_string(hide_password=False)
 
     @property
     def _lock_setting(self) -> str:
