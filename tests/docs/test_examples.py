@@ -136,7 +136,7 @@ class Reader:
                     assert main(words[1:]) == 0, line
             elif words[:1] == ["make"]:
                 assert f"\n{words[1]}:" in (REPOSITORY / "Makefile").read_text(), line
-            elif words[:1] == ["export"] and words[1].startswith(("DATAFLOW", "AIRFLOW_CONN_WEBHDFS")):
+            elif words[:1] == ["export"] and words[1].startswith(("DATAFLOW", "AIRFLOW_CONN_")):
                 self.monkeypatch.setenv(*words[1].split("=", 1))
 
 
