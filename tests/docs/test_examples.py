@@ -21,11 +21,13 @@ from airflow_dataflow.cleaning.clean import clean_dataset
 from airflow_dataflow.cleaning.steps import steps_of
 from airflow_dataflow.cli.main import build_parser, main
 from airflow_dataflow.cli.store import read_store
+from airflow_dataflow.demo.hadoop import HdfsCluster
 from airflow_dataflow.demo.samples import SampleOptions, write_night
 from airflow_dataflow.features.pipeline import build_extractors
 from airflow_dataflow.ingest.ingest import ingest
 from airflow_dataflow.recipe import load_recipe
 from tests.services.tables import Tables
+from tests.storage.hdfs.clusters import connection_to
 
 REPOSITORY = Path(airflow_dataflow.__file__).parent.parent
 PAGES = [
@@ -70,6 +72,12 @@ def shop(workspace: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) ->
         "CREATE TABLE orders (id int PRIMARY KEY, amount numeric(9,2), tags text[])",
         "INSERT INTO orders VALUES (1, 50, '{a,b}'), (2, 150, NULL)",
     )
+
+
+@pytest.fixture
+def warehouse(hdfs_cluster: HdfsCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open a cluster that Airflow's connection ``warehouse`` reaches."""
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", connection_to(hdfs_cluster))
 
 
 class Reader:
@@ -154,6 +162,8 @@ def test_what_a_page_tells_people_to_type_works(
 ) -> None:
     if "://shop@/" in page.read_text():
         request.getfixturevalue("shop")
+    if "://warehouse@/" in page.read_text():
+        request.getfixturevalue("warehouse")
     reader = Reader(workspace, monkeypatch, run_dag)
     for language, text in blocks(page):
         reader.read(language, text)
