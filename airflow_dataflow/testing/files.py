@@ -93,6 +93,12 @@ class FileContract:
             list(pool.map(lambda number: write(directory, f"{number}.bin", bytes([number]) * MIB), range(8)))
         assert [directory.read(f"{number}.bin") for number in range(8)] == [bytes([n]) * MIB for n in range(8)]
 
+    def test_a_file_that_is_done_is_forgotten(self, directory: Directory) -> None:
+        write(directory, "a.bin", b"new")
+        with pytest.raises(ZeroDivisionError):
+            write_and_fail(directory, "b.bin", b"new")
+        assert len(directory.fs.transaction.files) == 0, "what was written stays in memory as long as the process"
+
     # single files -----------------------------------------------------------------------------
 
     def test_a_missing_file_is_named(self, directory: Directory) -> None:

@@ -9,7 +9,7 @@ import pytest
 from airflow_dataflow.demo.hadoop import HdfsCluster
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.hdfs.native import NativeHdfs
-from tests.contract.backend import BackendContract
+from airflow_dataflow.testing.backend import BackendContract
 from tests.storage.hdfs.clusters import options_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_dataflow.storage.directory import Directory
-from tests.contract.backend import BackendContract
+from airflow_dataflow.testing.backend import BackendContract
 
 
 class TestLocal(BackendContract):

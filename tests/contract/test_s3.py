@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_dataflow.storage.directory import Directory
-from tests.contract.backend import BackendContract
+from airflow_dataflow.testing.backend import BackendContract
 from tests.services.ceph import STORAGE_CLASSES, CephS3
 
 

@@ -94,7 +94,11 @@ class Backend:
             raise
 
     def _open(self, path: str, *, exclusive: bool, expected_bytes: int) -> Any:  # noqa: ARG002 - subclasses look
-        return self.fs.open(path, "wb", autocommit=False)
+        file = self.fs.open(path, "wb", autocommit=False)
+        with suppress(ValueError):
+            # fsspec keeps the file, with all that it buffers, for the end of a transaction that nobody began.
+            self.fs.transaction.files.remove(file)
+        return file
 
     def _publish(self, file: Any, path: str, *, exclusive: bool) -> None:
         file.close()
