@@ -117,8 +117,8 @@ class HdfsWriter(io.RawIOBase):
         view = memoryview(data).cast("B")
         if not self._waiting and len(view) >= PIECE_BYTES:
             # Bytes never change, so they need no copy to be kept.
-            whole = isinstance(view.obj, bytes) and len(view.obj) == len(view)
-            self._push(view.obj if whole else bytes(view))
+            whole = view.obj
+            self._push(whole if isinstance(whole, bytes) and len(whole) == len(view) else bytes(view))
             return len(view)
         self._waiting += view
         if len(self._waiting) >= PIECE_BYTES:
