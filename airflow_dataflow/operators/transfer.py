@@ -40,6 +40,8 @@ class TransferOperator(BaseOperator):
     :param source_conn_id: Airflow connection that opens ``source`` when that is a URL; the one in the URL, or the
         default of its provider, when absent (templated).
     :param target_conn_id: the same for ``target`` (templated).
+    :param from_snapshot: whether a folder is copied as it is at one moment, from a snapshot that is removed in the end;
+        HDFS has them where an administrator allows them.
     :param options: how to load a table, by the names of :class:`~airflow_dataflow.transfer.load.LoadOptions`, e.g.
         ``{"mode": "upsert", "key": ["id"]}`` (templated).
     :param dataflow_conn_id: Airflow connection of the store that holds the versions (templated).
@@ -62,6 +64,7 @@ class TransferOperator(BaseOperator):
         target: str,
         source_conn_id: str | None = None,
         target_conn_id: str | None = None,
+        from_snapshot: bool = False,
         options: Mapping[str, Any] | None = None,
         dataflow_conn_id: str = DataflowHook.default_conn_name,
         **kwargs: Any,
@@ -72,6 +75,7 @@ class TransferOperator(BaseOperator):
         self.target = target
         self.source_conn_id = source_conn_id
         self.target_conn_id = target_conn_id
+        self.from_snapshot = from_snapshot
         self.options = options
         self.dataflow_conn_id = dataflow_conn_id
 
@@ -133,5 +137,6 @@ class TransferOperator(BaseOperator):
             target,
             source_options=storage_options(source, source_conn_id),
             target_options=storage_options(target, target_conn_id),
+            from_snapshot=self.from_snapshot,
             progress=progress,
         )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import posixpath
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
+
+import xxhash
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Manifest
 from airflow_dataflow.errors import CorruptDataError, InvalidInputError, NotFoundError, TransferError
@@ -29,6 +32,7 @@ def copy_path(
     *,
     source_options: dict[str, Any] | None = None,
     target_options: dict[str, Any] | None = None,
+    from_snapshot: bool = False,
     progress: Progress = no_progress,
 ) -> TransferReport:
     """Copy a file, a folder or the files that a pattern names, between any two places.
@@ -42,12 +46,26 @@ def copy_path(
         folder; all else goes below it, under the path that it has below the source or the pattern's fixed part.
     :param source_options: what fsspec's file system of the source takes, credentials included; never logged.
     :param target_options: the same for the target.
+    :param from_snapshot: copy a folder as it is at one moment, from a snapshot that is removed in the end.
     :param progress: told about every file.
     :raises NotFoundError: when the source names no file.
+    :raises UnsupportedError: when a snapshot is wanted of a store that has none.
     :raises TransferError: when bytes arrived changed, three times in a row.
     """
     origin, goal = Directory.from_url(source, source_options), Directory.from_url(target, target_options)
-    jobs = _plan(origin, goal, into=target.endswith("/"))
+    into = target.endswith("/")
+    if not from_snapshot:
+        return _copy_all(origin, goal, source, progress, into=into)
+    # The name follows from the target, so that a second attempt finds the snapshot of one that was killed.
+    name = f"dataflow-{xxhash.xxh3_64_hexdigest(goal.url.encode())}"
+    with ExitStack() as stack:
+        with errors_explained("the snapshot", origin.backend, origin.root):
+            kept = stack.enter_context(origin.backend.snapshot(origin.root, name))
+        return _copy_all(Directory(origin.fs, kept), goal, source, progress, into=into)
+
+
+def _copy_all(origin: Directory, goal: Directory, source: str, progress: Progress, *, into: bool) -> TransferReport:
+    jobs = _plan(origin, goal, into=into)
     if not jobs:
         raise NotFoundError(f"{source!r} names no file")
     tally = Tally(f"copy to {goal.url}", sum(job.bytes for job in jobs), progress)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME
-from airflow_dataflow.errors import InvalidInputError, NotFoundError, TransferError
+from airflow_dataflow.errors import InvalidInputError, NotFoundError, TransferError, UnsupportedError
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.transfer.copy import copy_path
 from tests.killing import killed_at, steps_of
@@ -184,3 +184,9 @@ def test_a_file_that_vanishes_on_arrival_is_reported(
     with pytest.raises(TransferError, match="reads back as 1 bytes"):
         copy_path(str(landing / "a.csv"), str(tmp_path / "target" / "a.csv"))
     assert tree(tmp_path / "target") == {}
+
+
+def test_a_store_without_snapshots_says_so(landing: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="cannot keep a snapshot"):
+        copy_path(str(landing), str(tmp_path / "target"), from_snapshot=True)
+    assert not (tmp_path / "target").exists()

@@ -17,7 +17,7 @@ import os
 import pkgutil
 import posixpath
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from importlib.metadata import entry_points
@@ -200,6 +200,15 @@ class Backend:
     def _check_storage_class(self, name: str) -> None:
         if self.storage_classes and name not in self.storage_classes:
             raise InvalidInputError(f"no storage class named {name!r}{did_you_mean(name, self.storage_classes)}")
+
+    def snapshot(self, path: str, name: str) -> AbstractContextManager[str]:
+        """Keep a folder as it is now while the block runs, whoever writes there, under the path that this returns.
+
+        :param name: name of the snapshot; one of that name, which a killed process has left, is replaced.
+        :raises UnsupportedError: when the store has no snapshots.
+        :raises InvalidInputError: when the folder may have none.
+        """
+        raise UnsupportedError(f"{self.fs.unstrip_protocol(path)} cannot keep a snapshot, such as {name!r}")
 
     def archive_state(self, path: str) -> ArchiveState:
         """Tell whether a file can be read now.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import posixpath
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -175,30 +176,29 @@ class HdfsBackend(Backend):
 
     # snapshots --------------------------------------------------------------------------------
 
-    def create_snapshot(self, path: str, name: str) -> str:
-        """Keep a folder as it is now, under a name, and return the path where it can be read.
-
-        :param path: a folder for which an administrator has allowed snapshots.
-        :raises InvalidInputError: when none are allowed there.
-        """
+    @contextmanager
+    def snapshot(self, path: str, name: str) -> Iterator[str]:
+        """Keep a folder as it is now while the block runs; an administrator has to have allowed snapshots of it."""
+        self._delete_snapshot(path, name)
         try:
-            answer = self.fs.web.call("PUT", "CREATESNAPSHOT", path, snapshotname=name).json()
+            answer = self.fs.web.call("PUT", "CREATESNAPSHOT", path, snapshotname=name)
         except HdfsServerError as error:
             if error.kind != "SnapshotException":
                 raise
-            if "already a snapshot" in str(error):
-                return f"{path}/.snapshot/{name}"
             raise InvalidInputError(
                 f"no snapshot of {path}: {error.strerror}; an administrator allows it by 'hdfs dfsadmin -allowSnapshot'"
             ) from error
-        return str(answer["Path"])
+        try:
+            yield str(answer.json()["Path"])
+        finally:
+            self._delete_snapshot(path, name)
 
-    def delete_snapshot(self, path: str, name: str) -> None:
-        """Delete a snapshot; one that is not there is no error."""
+    def _delete_snapshot(self, path: str, name: str) -> None:
         try:
             self.fs.web.call("DELETE", "DELETESNAPSHOT", path, snapshotname=name)
         except HdfsServerError as error:
-            if error.kind != "SnapshotException" or "does not exist" not in str(error):
+            # There is none of that name, or none at all: making one says why.
+            if error.kind != "SnapshotException":
                 raise
 
     # errors -----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,8 +17,10 @@ from airflow_dataflow.errors import InvalidInputError, NotFoundError, Unsupporte
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.policy import set_storage_policy
 from airflow_dataflow.testing.contents import LARGE, digest, write
+from airflow_dataflow.transfer.copy import copy_path
 from tests.killing import killed_at
 from tests.storage.hdfs.clusters import MIB, SCHEMES, block_types, folder_on, options_of
+from tests.storage.versions import tree
 
 pytestmark = pytest.mark.hdfs
 both = pytest.mark.parametrize("scheme", SCHEMES)
@@ -100,22 +103,38 @@ def test_equal_files_have_one_checksum_and_different_ones_another(hdfs_cluster: 
         directory.backend.checksum(directory.path("d"))
 
 
-def test_a_snapshot_is_read_as_it_was(hdfs_cluster: HdfsCluster, directory: Directory) -> None:
-    write(directory, "a/x", b"old")
+@both
+def test_a_folder_is_copied_as_it_was_when_the_copy_began(
+    hdfs_cluster: HdfsCluster, tmp_path: Path, scheme: str
+) -> None:
+    directory = folder_on(hdfs_cluster, scheme)
+    options = options_of(hdfs_cluster)
+    for number in range(3):
+        write(directory, f"a/{number}", b"old")
+
+    def change(what: str, done: int, total: int, unit: str) -> None:
+        write(directory, "a/2", b"newer")
+        write(directory, "a/3", b"new")
+
+    def copy() -> None:
+        copy_path(directory.url, str(tmp_path / "copy"), source_options=options, from_snapshot=True, progress=change)
+
     with pytest.raises(InvalidInputError, match="-allowSnapshot"):
-        directory.backend.create_snapshot(directory.root, "before")
+        copy()
     hdfs_cluster.admin("-allowSnapshot", directory.root)
-    for _ in range(2):
-        path = directory.backend.create_snapshot(directory.root, "before")
-    write(directory, "a/x", b"new")
-    write(directory, "a/y", b"new")
-    for scheme in SCHEMES:
-        snapshot = Directory.from_url(f"{scheme}://{path}", options_of(hdfs_cluster))
-        assert snapshot.files() == {"a/x": 3}
-        assert snapshot.read("a/x") == b"old"
-    for _ in range(2):
-        directory.backend.delete_snapshot(directory.root, "before")
-    assert directory.files() == {"a/x": 3, "a/y": 3}
+    copy()
+    assert tree(tmp_path / "copy") == {f"a/{number}": b"old" for number in range(3)}
+    assert directory.files() == {"a/0": 3, "a/1": 3, "a/2": 5, "a/3": 3}
+    assert directory.fs.ls(f"{directory.root}/.snapshot") == []
+
+
+def test_a_snapshot_that_a_killed_process_left_is_replaced(hdfs_cluster: HdfsCluster, directory: Directory) -> None:
+    write(directory, "x", b"old")
+    hdfs_cluster.admin("-allowSnapshot", directory.root)
+    directory.fs.web.call("PUT", "CREATESNAPSHOT", directory.root, snapshotname="left")
+    write(directory, "x", b"newer")
+    with directory.backend.snapshot(directory.root, "left") as path:
+        assert Directory(directory.fs, path).read("x") == b"newer"
 
 
 @both
