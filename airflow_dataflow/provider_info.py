@@ -39,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Dataflow",
                 "python-modules": [
                     "airflow_dataflow.hooks.catalog",
+                    "airflow_dataflow.hooks.database",
                     "airflow_dataflow.hooks.dataflow",
                     "airflow_dataflow.hooks.hdfs",
                     "airflow_dataflow.hooks.storage",
