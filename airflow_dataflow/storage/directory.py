@@ -269,6 +269,12 @@ class Directory:
         with self.open(relative) as file:
             return digest_of(file)
 
+    def checksum(self, relative: str) -> str | None:
+        """Return the checksum that the store itself keeps of a file, see :meth:`Backend.checksum`."""
+        path = self.path(relative)
+        with errors_explained(relative, self.backend, path):
+            return self.backend.checksum(path)
+
     def copy(self, relative: str, target: Directory, target_relative: str) -> None:
         """Copy a file into another folder of the same file system, without moving its bytes through this process."""
         goal = target.path(target_relative)

@@ -123,13 +123,20 @@ def _matches(pattern: Directory) -> tuple[Directory, dict[str, int]]:
 
 
 def _copy_unless_there(job: _Job, tally: Tally) -> None:
-    if job.target.size(job.target_path) == job.bytes:
-        here, there = job.source.digest(job.source_path), job.target.digest(job.target_path)
-        if here == there:
-            tally.skipped(job.bytes)
-            return
+    if job.target.size(job.target_path) == job.bytes and _is_equal(job):
+        tally.skipped(job.bytes)
+        return
     _retrying(lambda: copy_file(job.source, job.source_path, job.target, job.target_path, size=job.bytes), tally)
     tally.sent(job.bytes)
+
+
+def _is_equal(job: _Job) -> bool:
+    """Tell whether both files have the same bytes: by checksums that the stores keep, or else by reading them."""
+    if type(job.source.backend) is type(job.target.backend):
+        kept = job.source.checksum(job.source_path)
+        if kept is not None and kept == job.target.checksum(job.target_path):
+            return True
+    return job.source.digest(job.source_path) == job.target.digest(job.target_path)
 
 
 def copy_version_files(

@@ -96,11 +96,30 @@ def test_equal_files_have_one_checksum_and_different_ones_another(hdfs_cluster: 
     directory = folder_on(hdfs_cluster, scheme)
     for path, data in (("a", b"x" * 1000), ("b", b"x" * 1000), ("c", b"y" * 1000)):
         write(directory, path, data)
-    sums = [directory.backend.checksum(directory.path(path)) for path in "abc"]
+    sums = [directory.checksum(path) for path in "abc"]
     assert sums[0] == sums[1] != sums[2]
-    assert sums[0].startswith("MD5-of-0MD5-of-512CRC32C:")
+    assert str(sums[0]).startswith("MD5-of-0MD5-of-512CRC32C:")
     with pytest.raises(FileNotFoundError):
-        directory.backend.checksum(directory.path("d"))
+        directory.checksum("d")
+
+
+@both
+def test_a_second_copy_inside_hdfs_reads_nothing_but_what_changed(
+    hdfs_cluster: HdfsCluster, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, options = folder_on(hdfs_cluster, scheme), options_of(hdfs_cluster)
+    source, target = directory.child("from"), directory.child("to")
+    for path in ("a", "b"):
+        write(source, path, LARGE)
+    places = {"source_options": options, "target_options": options}
+    assert copy_path(source.url, target.url, **places).bytes_sent == 2 * len(LARGE)
+    monkeypatch.setattr(Directory, "digest", lambda self, relative: pytest.fail(f"{relative} was read"))
+    assert copy_path(source.url, target.url, **places).bytes_skipped == 2 * len(LARGE)
+    monkeypatch.undo()
+    changed = LARGE[:-1] + b"!"
+    write(source, "b", changed)
+    assert copy_path(source.url, target.url, **places).bytes_sent == len(LARGE)
+    assert target.digest("b") == digest(changed)
 
 
 @both
