@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_dataflow.hooks.hdfs import SCHEMES, url_options
 
@@ -32,11 +32,13 @@ def split_conn_id(url: str, conn_id: str | None = None) -> tuple[str, str | None
     """
     if "://" not in url:
         return url, conn_id or None
-    parts = urlsplit(url)
-    named, at, host = parts.netloc.rpartition("@")
+    # Cut as text: urllib forgets the "//" of a URL without a host, empty queries, tabs and line ends.
+    scheme, separator, rest = url.partition("://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    named, at, host = authority.rpartition("@")
     if not at:
         return url, conn_id or None
-    return parts._replace(netloc=host).geturl(), conn_id or named or None
+    return f"{scheme}{separator}{host}{rest.removeprefix(authority)}", conn_id or named or None
 
 
 def storage_options(url: str, conn_id: str | None = None) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def storage_options(url: str, conn_id: str | None = None) -> dict[str, Any]:
     from airflow_dataflow.errors import InvalidInputError
 
     plain, conn_id = split_conn_id(url, conn_id)
-    scheme = urlsplit(plain).scheme if "://" in plain else "file"
+    scheme = plain.partition("://")[0].lower() if "://" in plain else "file"
     if scheme == "file":
         return {}
     if scheme in SCHEMES:
