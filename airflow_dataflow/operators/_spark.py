@@ -54,7 +54,7 @@ class SparkOperator(DatasetOperator):
         :raises TerminalError: when it has failed and a retry would end the same way.
         :raises JobFailedError: when it has failed otherwise.
         """
-        from airflow_dataflow.training.submission import end_with_parent, spark_conf, spark_environment
+        from airflow_dataflow.training.submission import spark_conf, spark_environment
 
         connection = self._connection()
         master = connection.host or ""
@@ -73,7 +73,6 @@ class SparkOperator(DatasetOperator):
                 cwd=spec.folder,
                 encoding="utf-8",
                 errors="replace",
-                preexec_fn=end_with_parent,
             )
         except AirflowException as error:
             message = str(error)
@@ -115,12 +114,17 @@ def mapping(value: Mapping[str, Any] | str | None, what: str) -> dict[str, Any]:
 def _submit_hook(connection: Connection, **options: Any) -> SparkSubmitHook:
     from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
+    from airflow_dataflow.training.child import ending_with_this_process
+
     class Hook(SparkSubmitHook):
-        """The official hook, for a connection that may exist only here, and with the output closed at the end."""
+        """The official hook, for a connection that may exist only here, whose program ends with this process."""
 
         @classmethod
         def get_connection(cls, conn_id: str) -> Connection:  # noqa: ARG003 - there is but one
             return connection
+
+        def _build_spark_submit_command(self, application: str) -> list[str]:
+            return ending_with_this_process(super()._build_spark_submit_command(application))
 
         def submit(self, application: str = "", **options: Any) -> str | None:
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import json
 import logging
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_dataflow.errors import DataflowError, JobFailedError, MissingPackageError, TerminalError
+from airflow_dataflow.training.child import ending_with_this_process
 from airflow_dataflow.training.java import find_java_home
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,6 @@ _LOOPBACK = "127.0.0.1"
 # What the driver says at each start; no data frame of pandas is made there.
 _PANDAS_WARNING = "ignore:PySpark does not yet fully support pandas:FutureWarning"
 _LOGGING = Path(__file__).with_name("log4j2.properties")
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)  # nothing can be loaded between fork and exec, where end_with_parent runs
 _LAST_LINES = 20
 
 
@@ -176,15 +174,6 @@ def _is_local(master: str) -> bool:
     return master.startswith("local")
 
 
-def end_with_parent(signal_number: int = signal.SIGKILL) -> None:
-    """Ask the kernel to end this process when the thread that started it ends, however that happens.
-
-    A task that is killed takes its Spark with it: an application without its task would go on writing in a folder
-    that the next attempt uses. For ``preexec_fn``; the request survives ``exec``.
-    """
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal_number)
-
-
 def submit_job(spec: JobSpec, *, master: str = "local[*]", driver_memory: str = "2g") -> None:
     """Run an application by ``spark-submit`` and wait for its end; without Airflow.
 
@@ -201,14 +190,13 @@ def submit_job(spec: JobSpec, *, master: str = "local[*]", driver_memory: str = 
     command = [str(Path(environment["SPARK_HOME"], "bin", "spark-submit")), *options]
     lines: deque[str] = deque(maxlen=_LAST_LINES)
     with subprocess.Popen(
-        [*command, str(spec.application), *spec.arguments],
+        ending_with_this_process([*command, str(spec.application), *spec.arguments]),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         env=environment,
         cwd=spec.folder,
-        preexec_fn=end_with_parent,  # noqa: PLW1509 - it makes one system call
     ) as process:
         try:
             for line in process.stdout or ():

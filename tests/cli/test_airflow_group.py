@@ -45,7 +45,7 @@ def test_airflow_runs_a_command_and_passes_its_exit_code_on(
     catalog = tmp_path / "catalog.db"
     catalog.unlink()
     rebuilt = airflow("catalog", "rebuild", "--format", "json")
-    assert json.loads(rebuilt.stdout) == {"copies": 1}, "the log of the migration belongs to standard error"
+    assert json.loads(rebuilt.stdout)["copies"] == 1, "the log of the migration belongs to standard error"
     shown = airflow("datasets", "list", "--format", "json")
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)[0]["dataset"] == "support/raw"

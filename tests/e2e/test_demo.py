@@ -138,21 +138,16 @@ def _store(home: Path) -> Store:
 @contextmanager
 def _started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [DATAFLOW, "demo", *arguments],
+        # A shell lets the jobs that it starts in the background ignore Ctrl-C; these hear it.
+        ["env", "--default-signal=INT", DATAFLOW, "demo", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - it makes one system call
     ) as process:
         try:
             yield process
         finally:
             process.terminate()
-
-
-def _hear_ctrl_c() -> None:
-    """Undo what a shell does to the jobs that it starts in the background: they ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _read_until(process: subprocess.Popen[str], start: str) -> str:

@@ -19,7 +19,8 @@ from airflow.sdk import DAG, Param
 from airflow_dataflow.errors import InvalidInputError, JobFailedError
 from airflow_dataflow.operators._spark import mapping
 from airflow_dataflow.operators.training import EvaluateModelOperator, QualityGateOperator, SparkTrainOperator
-from airflow_dataflow.training.submission import JobSpec, end_with_parent, find_spark_home, spark_environment
+from airflow_dataflow.training.child import ending_with_this_process
+from airflow_dataflow.training.submission import JobSpec, find_spark_home, spark_environment
 from tests.training.versions import FEATURES, make_features, make_model, tables
 
 pytestmark = pytest.mark.airflow
@@ -168,14 +169,14 @@ def cluster(tmp_path):
     master = ["master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(web)]
     worker = ["worker.Worker", "--host", "127.0.0.1", "--webui-port", "0", "--cores", "1", "--memory", "1g"]
     worker += ["--work-dir", str(tmp_path / "work"), url]
+    spark_class = str(find_spark_home() / "bin" / "spark-class")
     with (tmp_path / "cluster.log").open("w") as log:
         processes = [
             subprocess.Popen(
-                [str(find_spark_home() / "bin" / "spark-class"), f"org.apache.spark.deploy.{command[0]}", *command[1:]],
+                ending_with_this_process([spark_class, f"org.apache.spark.deploy.{command[0]}", *command[1:]]),
                 env=environment,
                 stdout=log,
                 stderr=log,
-                preexec_fn=end_with_parent,  # noqa: PLW1509 - it makes one system call
             )
             for command in (master, worker)
         ]

@@ -15,8 +15,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import DataType, StringType, StructField, StructType
 
 from airflow_dataflow.errors import is_terminal
+from airflow_dataflow.training.child import end_with_parent
 from airflow_dataflow.training.problem import Problem
-from airflow_dataflow.training.submission import end_with_parent
 
 Job = Callable[[SparkSession, Mapping[str, Any], Path], dict[str, Any]]
 """Does the work: takes the session, the content of the job file and its folder, returns the result."""
