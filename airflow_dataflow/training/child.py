@@ -1,7 +1,7 @@
 """Programs that end with the process that starts them; this file is also the small program that sees to it.
 
 The standard library would do it by ``preexec_fn``, which runs Python between fork and exec. In a process with threads
-of other libraries, such as those of an HDFS client or of gRPC, that may wait for ever for a lock that a thread had held.
+of other libraries, such as those of an HDFS client or of gRPC, that may wait for ever for a lock that a thread held.
 """
 
 from __future__ import annotations
