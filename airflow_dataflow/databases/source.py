@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,6 +10,8 @@ from airflow_dataflow.errors import InvalidInputError
 
 _MOST_PARTS = 2
 _LABEL_LENGTH = 60
+_END = re.compile(r"\s*;(\s|;|--[^\n'\"`]*(\n|$)|/\*[^'\"`]*?\*/)*$")
+"""Semicolons at the end, and comments behind them; with a quote behind it a semicolon may be part of a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class Source:
         :raises InvalidInputError: when there is neither, or both.
         """
         if query is not None:
-            text = query.strip().rstrip(";").strip()
+            text = _END.sub("", query).strip()
             if name or not text:
                 raise InvalidInputError(
                     "a query replaces the table: leave the path of the URL empty, and the query not"

@@ -230,7 +230,7 @@ def _next_bound(
         above = [] if last is None else [f"{name} {comparison} {snapshot.literal(last, column.type)}"]
         where = " AND ".join([*conditions, *above])
         found = snapshot.rows(
-            f"SELECT {snapshot.as_text(name)} FROM {snapshot.relation}"
+            f"SELECT {snapshot.as_text(column.expressions[0])} FROM {snapshot.relation}"
             f"{f' WHERE {where}' if where else ''} ORDER BY {name} LIMIT 1 OFFSET {skip}"
         )
         return str(found[0][0]) if found else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -79,7 +80,17 @@ def _high(snapshot: Snapshot, column: Column, options: TableOptions) -> str | No
     if options.lag and (pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)):
         condition = f" WHERE {name} <= {snapshot.ago(options.lag)}"
     elif options.lag:
-        condition = f" WHERE {name} <= (SELECT max({name}) FROM {snapshot.relation}) - {int(options.lag)}"
+        highest = _highest(snapshot, name)
+        if highest is None:
+            return None
+        # Not by the database, where numbers without a sign do not go below zero.
+        limit = Decimal(highest) - Decimal(str(options.lag))
+        whole = limit.to_integral_value(ROUND_FLOOR) if pa.types.is_integer(column.type) else limit
+        condition = f" WHERE {name} <= {snapshot.literal(f'{whole:f}', column.type)}"
+    return _highest(snapshot, name, condition)
+
+
+def _highest(snapshot: Snapshot, name: str, condition: str = "") -> str | None:
     found = snapshot.rows(f"SELECT {snapshot.as_text(f'max({name})')} FROM {snapshot.relation}{condition}")[0][0]
     return None if found is None else str(found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -76,11 +76,13 @@ def load_version(
     target = Source.parse(table)
     database = open_database(url)
     size = sum(entry.bytes for entry in manifest.files_under("data"))
+    rows = 0
     with database.load(target) as load:
         claimed = _prepare(load, manifest, schema, options, target.label)
         if claimed:
-            load.begin(schema, options.key if options.mode == "upsert" else ())
-        rows = _send(load, store, manifest, schema, progress) if claimed else 0
+            key = options.key if options.mode == "upsert" else ()
+            load.begin(schema, key)
+            rows = _send(load, _batches(store, manifest, schema), key, manifest.rows_out, progress)
     if not claimed:
         log.info("%s was loaded into %s before: nothing to do", manifest.reference, target.label)
     log.info("%s: %s rows of %s (%s)", target.label, f"{rows:,}", manifest.reference, options.mode)
@@ -111,7 +113,9 @@ def _prepare(load: Load, manifest: Manifest, schema: pa.Schema, options: LoadOpt
         load.create(schema, options.key)
     else:
         _check_columns(columns, schema.names, label)
-    if not load.claim(manifest.reference, forget_others=options.mode == "replace") and options.mode == "append":
+    # A table that was dropped since has none of the rows that were loaded into it.
+    forget = options.mode == "replace" or columns is None
+    if not load.claim(manifest.reference, forget_others=forget) and options.mode == "append":
         return False
     if options.mode == "replace" and columns is not None:
         load.clear()
@@ -132,16 +136,29 @@ def _check_columns(columns: dict[str, bool], names: Sequence[str], label: str) -
         )
 
 
-def _send(load: Load, store: Store, manifest: Manifest, schema: pa.Schema, progress: Progress) -> int:
-    folder = store.directory(manifest)
+def _send(load: Load, batches: Iterator[pa.RecordBatch], key: Sequence[str], total: int, progress: Progress) -> int:
     done = 0
+    for batch in batches:
+        _check_key(batch, key)
+        load.write(batch)
+        done += batch.num_rows
+        progress("loading", done, total, "rows")
+    return load.finish()
+
+
+def _batches(store: Store, manifest: Manifest, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    folder = store.directory(manifest)
     for entry in manifest.files_under("data"):
         with folder.open(entry.path) as file, pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(batch_size=_batch_rows(parquet), use_threads=False):
-                load.write(_with_all_columns(batch, schema))
-                done += batch.num_rows
-                progress("loading", done, manifest.rows_out, "rows")
-    return load.finish()
+                yield _with_all_columns(batch, schema)
+
+
+def _check_key(batch: pa.RecordBatch, key: Sequence[str]) -> None:
+    """Refuse rows without a key: they replace nothing, so that each load would add them once more."""
+    for name in key:
+        if batch.column(name).null_count:
+            raise InvalidInputError(f"the key {name!r} is missing in some rows, which can replace no other: drop them")
 
 
 def _batch_rows(parquet: pq.ParquetFile) -> int:

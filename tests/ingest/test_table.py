@@ -149,6 +149,7 @@ def test_bytes_do_not_depend_on_how_many_connections_read(tables, ingest, store)
         ("timestamp", None),
         ("date", None),
         ("uuid", None),
+        ("bit(20)", "i"),
     ],
 )
 def test_ranges_of_any_key_give_every_row_once_and_in_order(tables, ingest, content, kind, value):
@@ -159,6 +160,8 @@ def test_ranges_of_any_key_give_every_row_once_and_in_order(tables, ingest, cont
     value = value or (identity if kind == "uuid" else moment)
     if tables.is_postgres and "'it" in value:
         value = value.replace("\\\\", "\\")
+    if tables.is_postgres and kind == "bit(20)":
+        value = "i::bit(20)"
     if tables.is_postgres and kind in ("timestamp", "date"):
         value = f"(timestamp {value})::{kind}"
     tables.run(
@@ -190,11 +193,29 @@ def test_a_table_without_a_key_and_a_view_can_be_read(tables, ingest, content):
 
 def test_a_query_makes_a_version(tables, ingest, content):
     make(tables)
-    query = "SELECT id, amount * 2 AS twice FROM t WHERE name LIKE 'name %' AND id < 4 -- the first ones\n;"
+    query = "SELECT id, amount * 2 AS twice FROM t WHERE name LIKE 'name %' AND id < 4 -- the first ones\n; -- done"
     manifest = ingest(query=query, key=("id",))
     assert content(manifest)[1] == {"id": 2, "twice": Decimal("4.0004")}
     assert manifest.rows_out == 3
     assert ingest(1, query=query, key=("id",)) == manifest
+
+
+def test_a_semicolon_in_a_text_at_the_end_of_a_query_is_no_end(tables, ingest, content):
+    tables.run("CREATE TABLE t (a varchar(20))", "INSERT INTO t VALUES ('; -- it''s'), ('x')")
+    assert content(ingest(query="SELECT a FROM t WHERE a = '; -- it''s'")) == [{"a": "; -- it's"}]
+
+
+def test_values_that_change_without_their_rows_give_a_new_version(tables, ingest, content):
+    tables.run("CREATE TABLE t (id int PRIMARY KEY, more int)", "INSERT INTO t VALUES (1, 1)")
+    first = ingest()
+    tables.run("ALTER TABLE t DROP COLUMN more", "ALTER TABLE t ADD COLUMN more int DEFAULT 5")
+    second = ingest(1)
+    assert (second.version > first.version, content(second)) == (True, [{"id": 1, "more": 5}])
+    if tables.is_postgres:
+        tables.run("CREATE TYPE mood AS ENUM ('sad')", "CREATE TABLE m (mood mood)", "INSERT INTO m VALUES ('sad')")
+        ingest(2, table="m")
+        tables.run("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'")
+        assert content(ingest(3, table="m")) == [{"mood": "blue"}]
 
 
 # watermarks -------------------------------------------------------------------------------------
@@ -251,6 +272,13 @@ def test_a_lag_leaves_the_newest_rows_to_a_later_night(tables, ingest):
     assert ingest(watermark="at", lag=3600).rows_out == 4
     assert ingest(1, watermark="at").rows_out == 10
     assert ingest(2, watermark="id", lag=3).rows_out == 7
+    assert ingest(3, watermark="amount", lag=1.5).rows_out == 8
+
+
+def test_a_lag_below_zero_leaves_numbers_without_a_sign_to_a_later_night(mariadb_tables, store):
+    mariadb_tables.run("CREATE TABLE t (id bigint unsigned PRIMARY KEY)", "INSERT INTO t VALUES (1), (5)")
+    with pytest.raises(EmptySourceError):
+        ingest_table(store, mariadb_tables.url, "t", "shop/t", at=AT, options=TableOptions(watermark="id", lag=10))
 
 
 def test_new_columns_make_a_night_read_everything_again(tables, ingest):

@@ -26,7 +26,7 @@ _MEANINGS: tuple[tuple[type[DataflowError], str, frozenset[int]], ...] = (
     (UnsupportedError, "this server cannot do that", frozenset({1235, *NO_LOCAL_FILES})),
     (StorageFullError, "the server's disk is full", frozenset({1021, 1114})),
     (BusyError, "the server has no resources left for this connection", frozenset({1040, 1041, 1203, 1226})),
-    (BusyError, "another transaction was in the way", frozenset({1205, 1213, 1412, 1020, 3572})),
+    (BusyError, "another transaction was in the way", frozenset({1050, 1205, 1213, 1412, 1020, 3572})),
     (TransferError, "the server ended the query or the connection", frozenset({1053, 1317, 1927, 1969, 3024, 1158})),
     (TransferError, "the connection broke", frozenset({1159, 1160, 1161, 2006, 2013, 2014, 2055})),
 )

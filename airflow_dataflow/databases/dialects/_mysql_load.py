@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,9 +14,10 @@ import pyarrow as pa
 from airflow_dataflow.databases.columns import SQL_TYPE
 from airflow_dataflow.databases.dialects import LOADS, Load
 from airflow_dataflow.databases.dialects._mysql_errors import NO_LOCAL_FILES
+from airflow_dataflow.databases.fitting import Room, check_all, rooms
 from airflow_dataflow.databases.source import Source
 from airflow_dataflow.databases.text import Style, lines, text_of, type_names
-from airflow_dataflow.errors import InvalidInputError
+from airflow_dataflow.errors import BusyError, InvalidInputError
 
 _NAMES = (
     (pa.types.is_boolean, "BOOLEAN"),
@@ -42,12 +44,15 @@ _SAFE_TYPE = re.compile(
     r"(tinyint|smallint|mediumint|int|bigint)( unsigned)?|decimal\([0-9]+,[0-9]+\)|float|double|bit\([0-9]+\)|year|date"
     r"|(time|datetime|timestamp)\([0-6]\)|(char|varchar|binary|varbinary)\([0-9]+\)|(medium|long)?(text|blob)|json"
 )
-_KEY_TYPES = {"LONGTEXT": "VARCHAR(255)", "LONGBLOB": "VARBINARY(255)"}
+_KEY_TYPES = {"text": "VARCHAR(255)", "blob": "VARBINARY(255)"}
+_EXACT = ("utf8mb4_nopad_bin", "utf8mb4_0900_bin", "utf8mb4_bin")
+"""Collations that tell most values apart, those of MariaDB, of MySQL, and of all."""
 _MOST_DIGITS, _MOST_SCALE = 65, 30
 _BINARY_TYPES = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 _STYLE = Style(bytes_prefix="", zone_suffix="", not_a_number=False)
 _SHOWN = 3
 _ROWS = "dataflow_rows"
+_OTHERS_SECONDS = 600
 
 
 class MysqlLoad(Load):
@@ -67,27 +72,30 @@ class MysqlLoad(Load):
         self._loads = _percent(qualified(Source(table=LOADS, schema=table.schema)))
         self._made_target = False
         self._kinds: dict[str, str] = {}
+        self._rooms: Mapping[str, Room] = {}
         self._columns: tuple[str, ...] = ()
         self._key: tuple[str, ...] = ()
         self._into = self._target
         self._written = 0
         self._by_file = True
+        self._wait_for_others()
         # Making a table ends the transaction, so this one comes first; an empty one tells nothing.
-        self._run(
-            f"CREATE TABLE IF NOT EXISTS {qualified(Source(table=LOADS, schema=table.schema))} "
-            "(target VARCHAR(64), reference VARCHAR(255) CHARACTER SET ascii, "
-            "loaded_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (target, reference)) ENGINE=InnoDB"
-        )
+        if not self._columns_of(LOADS):
+            self._run(
+                f"CREATE TABLE IF NOT EXISTS {qualified(Source(table=LOADS, schema=table.schema))} "
+                "(target VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, "
+                "reference VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin, "
+                "loaded_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (target, reference)) ENGINE=InnoDB"
+            )
 
     def columns(self) -> dict[str, bool] | None:
         """Ask the information schema."""
-        found = self._run(
-            "SELECT column_name, data_type, is_nullable, column_default, extra FROM information_schema.columns "
-            "WHERE table_name = %s AND table_schema = COALESCE(%s, DATABASE()) ORDER BY ordinal_position",
-            (self._table.table, self._table.schema),
-        ).fetchall()
+        found = self._columns_of(self._table.table or "")
         self._kinds = {name: kind.lower() for name, kind, *_ in found}
-        return {name: null == "NO" and default is None and not extra for name, _, null, default, extra in found} or None
+        self._rooms = rooms({name: sql_type for name, _, sql_type, *_ in found}, second_digits=0)
+        return {
+            name: null == "NO" and default is None and not extra for name, *_, null, default, extra in found
+        } or None
 
     def create(self, schema: pa.Schema, key: Sequence[str]) -> None:
         """Make the table; where a column came from MySQL, with the type that it had there."""
@@ -95,7 +103,7 @@ class MysqlLoad(Load):
         names = type_names(schema, _name_of, known)
         parts = []
         for name, kind in names.items():
-            fitting = _KEY_TYPES.get(kind, kind) if name in key else kind
+            fitting = self._key_type(kind) if name in key else kind
             parts.append(f"{self._quoted(name)} {fitting} {'NOT NULL' if name in key else 'NULL'}")
         if key:
             parts.append(f"PRIMARY KEY ({self._list(key)})")
@@ -131,6 +139,7 @@ class MysqlLoad(Load):
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Send lines, and accept no change of a value that the server would make."""
+        check_all(batch, self._rooms)
         if self._by_file:
             try:
                 self._load(batch)
@@ -161,6 +170,39 @@ class MysqlLoad(Load):
             self._connection.rollback()
             if self._made_target:
                 self._run(f"DROP TABLE IF EXISTS {self._target}")
+
+    def _wait_for_others(self) -> None:
+        """Keep other loads from this table until the connection ends.
+
+        Locks of rows do not tell a load that deletes from one that has yet to add; and a table that one load makes,
+        and drops when it fails, must not have rows of another.
+        """
+        (database,) = self._run("SELECT COALESCE(%s, DATABASE())", (self._table.schema,)).fetchone()
+        # The name counts for the whole server, and has to be short.
+        name = hashlib.sha256(f"dataflow load {database}.{self._table.table}".encode()).hexdigest()[:32]
+        if self._run("SELECT GET_LOCK(%s, %s)", (name, _OTHERS_SECONDS)).fetchone() != (1,):
+            raise BusyError(f"another load of {self._table.label} has not ended for {_OTHERS_SECONDS} seconds")
+
+    def _columns_of(self, table: str) -> Sequence[Any]:
+        cursor = self._run(
+            "SELECT column_name, data_type, column_type, is_nullable, column_default, extra "
+            "FROM information_schema.columns "
+            "WHERE table_name = %s AND table_schema = COALESCE(%s, DATABASE()) ORDER BY ordinal_position",
+            (table, self._table.schema),
+        )
+        found: Sequence[Any] = cursor.fetchall()
+        return found
+
+    def _key_type(self, kind: str) -> str:
+        """Return the type for a column of a key, by which rows differ whose values do, be it by case or by a blank."""
+        kind = next((short for end, short in _KEY_TYPES.items() if kind.lower().endswith(end)), kind)
+        if not kind.lower().startswith(("char", "varchar")):
+            return kind
+        found = self._run(
+            "SELECT collation_name FROM information_schema.collations WHERE collation_name IN %s", (_EXACT,)
+        ).fetchall()
+        known = {name for (name,) in found}
+        return f"{kind} CHARACTER SET utf8mb4 COLLATE {next(name for name in _EXACT if name in known)}"
 
     def _load(self, batch: pa.RecordBatch) -> None:
         names, sets = [], []

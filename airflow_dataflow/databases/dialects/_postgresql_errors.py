@@ -24,7 +24,10 @@ _BY_STATE: dict[str, tuple[type[DataflowError], str]] = {
     "25006": (AccessDeniedError, "this server or session only reads"),
     "42P01": (NotFoundError, "check the name of the table"),
     "42703": (MissingColumnError, "check the name of the column"),
-    "42P10": (InvalidInputError, "the key needs a primary key or unique constraint on the table"),
+    "42P10": (
+        InvalidInputError,
+        "a key needs a unique constraint, and a generated column takes no values",
+    ),
     "42": (InvalidInputError, "check the query and the columns"),
     "21": (InvalidInputError, "a key has to occur once"),
     "22": (InvalidInputError, "a value does not fit its column"),
@@ -38,7 +41,14 @@ _BY_STATE: dict[str, tuple[type[DataflowError], str]] = {
     "08": (TransferError, "the connection broke"),
     "58": (TransferError, "the server failed to read or write a file"),
 }
-_BEFORE_CONNECTED: tuple[tuple[str, type[DataflowError], str], ...] = (
+_WITHOUT_STATE: tuple[tuple[str, type[DataflowError], str], ...] = (
+    # While rows come, the driver hands over but the server's words.
+    ("invalid byte sequence", InvalidInputError, "a text is not in the encoding of the database: mend it"),
+    ("no equivalent in encoding", InvalidInputError, "a text has no equal in UTF-8: mend it, or read it as bytea"),
+    ("division by zero", InvalidInputError, "check the query or view and the values"),
+    ("out of range", InvalidInputError, "check the query or view and the values"),
+    ("invalid input syntax", InvalidInputError, "check the query or view and the values"),
+    # Before somebody is logged in there is nothing else either.
     ("authentication failed", AccessDeniedError, "check login and password of the connection"),
     ("no password supplied", AccessDeniedError, "give the connection a password"),
     ("no pg_hba.conf entry", AccessDeniedError, "the server does not let this host or user in"),
@@ -79,7 +89,7 @@ def explain(error: Exception, what: str, place: str, message: str) -> DataflowEr
     if "lower bound" in message:
         return InvalidInputError(f"{what} at {place}: arrays that do not start at 1 have no equal in Arrow: {message}")
     lower = message.lower()
-    for sign, kind, hint in _BEFORE_CONNECTED:
+    for sign, kind, hint in _WITHOUT_STATE:
         if sign in lower:
             return kind(f"{place}: {message}: {hint}")
     return TransferError(f"{what} at {place}: {message}: is the server up, and does the network let us through?")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pyarrow as pa
 
 from airflow_dataflow.databases.columns import SQL_TYPE
 from airflow_dataflow.databases.dialects import LOADS, Load
+from airflow_dataflow.databases.fitting import Room, check_all, rooms
 from airflow_dataflow.databases.source import Source
 from airflow_dataflow.databases.text import Style, lines, plain_type, type_names
 
@@ -37,6 +38,25 @@ _SAFE_TYPE = re.compile(r"[a-z_][a-z0-9_ ]*(\([0-9]+(,-?[0-9]+)?\))?( with(out)?
 _BOUNDS = re.compile(r"\([0-9,-]+\)")
 
 
+def make_loads(connection: Any, table: Source) -> None:
+    """Make the table of loads beside a target unless it is there; who may not make tables needs it to be there.
+
+    :param connection: in no transaction: others see the table at once, or they would wait for a whole load.
+    """
+    import psycopg
+
+    from airflow_dataflow.databases.dialects.postgresql import qualified
+
+    loads = qualified(Source(table=LOADS, schema=table.schema))
+    if connection.execute("SELECT to_regclass(%s)", (loads,)).fetchone()[0] is None:
+        # Two that make it at the same moment break the rules of PostgreSQL's own catalog.
+        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {loads} (target text, reference text, "
+                "loaded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (target, reference))".encode()
+            )
+
+
 class PostgresqlLoad(Load):
     """One transaction on one connection.
 
@@ -57,18 +77,18 @@ class PostgresqlLoad(Load):
         self._copy: Any = None
         self._copying = stack.enter_context(ExitStack())
         self._style = Style(bytes_prefix="\\x", zone_suffix="+00", not_a_number=True)
+        self._rooms: Mapping[str, Room] = {}
         self._columns: tuple[str, ...] = ()
         self._key: tuple[str, ...] = ()
         self._written = 0
 
     def columns(self) -> dict[str, bool] | None:
-        """Ask the catalog."""
-        found = self._connection.execute(
-            "SELECT attname, attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute "
-            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-            (self._target,),
-        ).fetchall()
-        return dict(found) or None
+        """Ask the catalog; of several loads that find no table, one goes on and the others wait for it."""
+        found = self._described()
+        if not found:
+            self._run("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"dataflow load {self._target}",))
+            found = self._described()
+        return found or None
 
     def create(self, schema: pa.Schema, key: Sequence[str]) -> None:
         """Make the table; where a column came from PostgreSQL, with the type that it had there."""
@@ -81,10 +101,6 @@ class PostgresqlLoad(Load):
 
     def claim(self, reference: str, *, forget_others: bool) -> bool:
         """Insert a row; who inserts the same one waits until this transaction has ended."""
-        self._run(
-            f"CREATE TABLE IF NOT EXISTS {self._loads} (target text, reference text, "
-            "loaded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (target, reference))"
-        )
         loads = self._loads.replace("%", "%%")  # or the driver takes it for the place of a parameter
         if forget_others:
             self._run(f"DELETE FROM {loads} WHERE target = %s", (self._table.table,))
@@ -102,14 +118,15 @@ class PostgresqlLoad(Load):
     def begin(self, schema: pa.Schema, key: Sequence[str]) -> None:
         """Start COPY, into a table of this transaction when rows shall replace others."""
         self._columns, self._key = tuple(schema.names), tuple(key)
-        arrays = self._run(
-            "SELECT attname FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid "
-            "WHERE attrelid = to_regclass(%s) AND typcategory = 'A'",
+        found = self._run(
+            "SELECT attname, typcategory = 'A', CASE WHEN typtype = 'd' THEN format_type(typbasetype, typtypmod) "
+            "ELSE format_type(atttypid, atttypmod) END "
+            "FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid WHERE attrelid = to_regclass(%s) AND attnum > 0",
             (self._target,),
         ).fetchall()
-        self._style = Style(
-            bytes_prefix="\\x", zone_suffix="+00", not_a_number=True, arrays=frozenset(name for (name,) in arrays)
-        )
+        arrays = frozenset(name for name, is_array, _ in found if is_array)
+        self._style = Style(bytes_prefix="\\x", zone_suffix="+00", not_a_number=True, arrays=arrays)
+        self._rooms = rooms({name: kind for name, _, kind in found}, second_digits=6)
         into = self._target
         if key:
             into = "pg_temp.dataflow_rows"
@@ -122,6 +139,7 @@ class PostgresqlLoad(Load):
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Send lines."""
+        check_all(batch, self._rooms)
         self._copy.write(lines(batch, self._style))
         self._written += batch.num_rows
 
@@ -132,11 +150,19 @@ class PostgresqlLoad(Load):
             others = [name for name in self._columns if name not in self._key]
             change = ", ".join(f"{self._quoted(name)} = EXCLUDED.{self._quoted(name)}" for name in others)
             self._run(
-                f"INSERT INTO {self._target} ({self._list(self._columns)}) "
+                f"INSERT INTO {self._target} ({self._list(self._columns)}) OVERRIDING SYSTEM VALUE "
                 f"SELECT {self._list(self._columns)} FROM pg_temp.dataflow_rows "
                 f"ON CONFLICT ({self._list(self._key)}) DO " + (f"UPDATE SET {change}" if change else "NOTHING")
             )
         return self._written
+
+    def _described(self) -> dict[str, bool]:
+        found = self._run(
+            "SELECT attname, attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute "
+            "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            (self._target,),
+        )
+        return dict(found.fetchall())
 
     def _known_type(self, item: pa.Field) -> str | None:
         name = ((item.metadata or {}).get(SQL_TYPE + b"postgresql") or b"").decode()

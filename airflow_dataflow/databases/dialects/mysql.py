@@ -54,6 +54,9 @@ class Mysql(Dialect):
             connection = stack.enter_context(
                 pymysql.connect(**arguments_of(self.url, self.lock_seconds), local_infile=True)
             )
+            with connection.cursor() as cursor:
+                # By default deleting rows locks the gaps between them, in which loads of other tables then meet.
+                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             connection.autocommit(False)  # noqa: FBT003 - PyMySQL's own signature
             load = MysqlLoad(connection, table)
             try:

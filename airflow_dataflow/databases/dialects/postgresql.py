@@ -14,7 +14,7 @@ import pyarrow as pa
 from airflow_dataflow.databases.columns import Column
 from airflow_dataflow.databases.dialects import ALIAS, Dialect, Load, Snapshot
 from airflow_dataflow.databases.dialects._postgresql_errors import explain
-from airflow_dataflow.databases.dialects._postgresql_load import PostgresqlLoad
+from airflow_dataflow.databases.dialects._postgresql_load import PostgresqlLoad, make_loads
 from airflow_dataflow.databases.dialects._postgresql_types import PostgresType, column_of
 from airflow_dataflow.databases.source import Source
 from airflow_dataflow.errors import DataflowError, InvalidInputError, NotFoundError
@@ -22,6 +22,7 @@ from airflow_dataflow.errors import DataflowError, InvalidInputError, NotFoundEr
 _BATCH_BYTES = 4 << 20
 _CONNECT_SECONDS = "30"
 _SETTINGS = (
+    "SET client_encoding = 'UTF8'",
     "SET timezone = 'UTC'",
     "SET datestyle = 'ISO'",
     "SET intervalstyle = 'postgres'",
@@ -31,6 +32,15 @@ _SETTINGS = (
     "SET idle_in_transaction_session_timeout = 0",
 )
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_SHAPE = (
+    "WITH RECURSIVE tables (oid) AS (SELECT to_regclass(%s)::oid "
+    "UNION SELECT inhrelid FROM pg_inherits JOIN tables ON inhparent = tables.oid) "
+    "SELECT (SELECT md5(string_agg(ROW(attrelid, attnum, atttypid, attmissingval::text, adbin::text)::text, '' "
+    "ORDER BY attrelid, attnum)) FROM pg_attribute JOIN tables ON attrelid = tables.oid "
+    "LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attnum > 0 AND NOT attisdropped), "
+    "(SELECT md5(string_agg(ROW(oid, enumlabel)::text, '' ORDER BY oid)) FROM pg_enum)"
+)
+"""Hashes of the columns of a table and of its partitions, and of all enumerations."""
 _LOCKABLE = frozenset("rpv")
 _WITH_ROWS = frozenset("rpm")
 _HAS_RECORD_HASHES = 140_000
@@ -99,11 +109,11 @@ class Postgresql(Dialect):
         with (
             self.errors_explained(table.label),
             psycopg.connect(self.conninfo, autocommit=True) as connection,
-            connection.transaction(),
         ):
             for setting in (*_SETTINGS, self._lock_setting):
                 connection.execute(setting)
-            with ExitStack() as stack:
+            make_loads(connection, table)
+            with connection.transaction(), ExitStack() as stack:
                 yield PostgresqlLoad(connection, table, stack)
 
     def explain(self, error: Exception, what: str) -> DataflowError | None:
@@ -167,14 +177,19 @@ class PostgresqlSnapshot(Snapshot):
         return f"(transaction_timestamp() - interval '{seconds:f} seconds')"
 
     def unchanged_mark(self) -> str | None:
-        """Return a hash of place and writing transaction of all rows, and of which server that is."""
+        """Return a hash of place and writing transaction of all rows, of their table, and of which server that is.
+
+        What a row shows can change without the row: by a column that is made anew with a default, and by a new name
+        for a value of an enumeration.
+        """
         if self._kind not in _WITH_ROWS or self._control.info.server_version < _HAS_RECORD_HASHES:
             return None
         rows = self.rows(
             f"SELECT count(*), sum(hash_record_extended(ROW(tableoid, ctid, xmin), 0))::text, "
             f"(SELECT system_identifier FROM pg_control_system()) FROM {self.relation}"
         )
-        return ":".join(str(value) for value in rows[0])
+        shape = self._control.execute(_SHAPE, (self._table,)).fetchone() or ()
+        return ":".join(str(value) for value in (*rows[0], *shape))
 
     def _describe(self, source: Source) -> tuple[Column, ...]:
         cursor = self._control.execute(f"SELECT * FROM {self.relation} LIMIT 0".encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from airflow_dataflow.databases.dialects import open_database
 from airflow_dataflow.databases.source import Source
 from airflow_dataflow.errors import InvalidInputError, UnsupportedError
+from tests.services.tables import Tables
 
 pytestmark = pytest.mark.postgres
 
@@ -219,3 +221,35 @@ def test_any_rows_make_the_round_trip(postgres_tables, read, write, rows):
     assert misfits == []
     assert back.to_pylist() == table.to_pylist()
     assert back.schema.types == table.schema.types
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_the_encoding_of_a_database_and_of_this_machine_does_not_matter(postgres, read, write, monkeypatch, encoding):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    locale = "LC_COLLATE 'C' LC_CTYPE 'C'"
+    with postgres.administration() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} ENCODING '{encoding}' {locale} TEMPLATE template0")
+    try:
+        url = postgres.url.set(database=name).render_as_string(hide_password=False)
+        table = pa.table({"größe": ["äöü ß", "\\", None]})
+        write(url, "t", table)
+        back, misfits = read(url, "t")
+        assert (back["größe"].to_pylist(), misfits) == (table["größe"].to_pylist(), [])
+        tables = Tables(f"{url}?client_encoding=utf8")
+        assert tables.run('SELECT octet_length("größe") FROM t LIMIT 1') == [(5 if encoding == "LATIN1" else 9,)]
+    finally:
+        with postgres.administration() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    "expression", ["1 / (i - 300000)", "CASE i WHEN 300000 THEN 'x' ELSE '1' END::int", "2147483647 + i / 300000"]
+)
+def test_a_value_that_cannot_be_computed_is_no_reason_to_try_again(postgres_tables, read, expression):
+    postgres_tables.run(
+        "CREATE TABLE t AS SELECT i FROM generate_series(1, 300000) AS numbers (i)",
+        f"CREATE VIEW v AS SELECT {expression} AS a, repeat('z', 100) AS filler FROM t",
+    )
+    with pytest.raises(InvalidInputError, match=r"check the query or view|SQLSTATE 22"):
+        read(postgres_tables.url, "v")
