@@ -16,7 +16,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from airflow_dataflow.datasets.catalog.connections import release, server_engine
 from airflow_dataflow.datasets.catalog.faults import explained, fault_of
-from airflow_dataflow.datasets.catalog.migrate import migrate, newest_schema_version, schema_version
+from airflow_dataflow.datasets.catalog.migrate import (
+    migrate,
+    newest_schema_version,
+    schema_version,
+    settled_schema_version,
+)
 from airflow_dataflow.errors import InvalidInputError, MissingPackageError
 
 log = logging.getLogger(__name__)
@@ -119,7 +124,7 @@ class Database:
 
     def _prepare(self, connection: Connection) -> None:
         """Make the tables in an empty database; refuse those of another release."""
-        current, newest = schema_version(connection), newest_schema_version()
+        current, newest = settled_schema_version(connection), newest_schema_version()
         connection.rollback()
         if current is None:
             migrate(connection)

@@ -26,6 +26,18 @@ def schema_version(connection: Connection) -> str | None:
     return connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))).scalar()
 
 
+def settled_schema_version(connection: Connection) -> str | None:
+    """Return the revision of the tables when no upgrade is under way: on MySQL others see each step of one.
+
+    :raises BusyError: when another process is at it for two minutes.
+    """
+    found = schema_version(connection)
+    if found is None or found >= newest_schema_version() or connection.dialect.name not in MYSQL:
+        return found
+    with _mysql_lock(connection):
+        return schema_version(connection)
+
+
 def newest_schema_version() -> str:
     """Return the revision that this release needs."""
     return max(path.name.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
