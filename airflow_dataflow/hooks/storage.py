@@ -83,7 +83,21 @@ def directory(url: str, conn_id: str | None = None) -> Directory:
     return Directory.from_url(plain, storage_options(url, conn_id))
 
 
-def uri(url: str) -> str:
-    """Return a URL or local path as the URI of an asset, without a connection in it."""
-    plain, _ = split_conn_id(url)
-    return plain if "://" in plain else Path(plain).absolute().as_uri()
+def uri(url: str, conn_id: str | None = None) -> str:
+    """Return a URL or local path as the URI of an asset, without a connection in it.
+
+    A URL on HDFS without a host gets the name of its connection's cluster.
+
+    :param url: URL, with or without a connection in it, or local path.
+    :param conn_id: Airflow connection that opens it; the one in the URL, or the default of its provider, when absent.
+    """
+    plain, conn_id = split_conn_id(url, conn_id)
+    scheme, separator, rest = plain.partition("://")
+    if not separator:
+        return Path(plain).absolute().as_uri()
+    if scheme in SCHEMES and rest.startswith("/"):
+        from airflow_dataflow.storage.hdfs.options import HdfsConnection
+
+        options = HdfsConnection.make(url_options(plain, conn_id)).complete(scheme)
+        return f"{scheme}://{options.authority(scheme)}{rest}"
+    return plain

@@ -114,7 +114,7 @@ class IngestDatasetOperator(DatasetOperator):
     def lineage_inputs(self, manifest: Manifest) -> list[str]:  # noqa: ARG002 - the files count, not the version
         """Return the URIs of the landing folders, or of the table."""
         if not isinstance(self.source, str) or not is_database(self.source):
-            return [uri(one) for one in self._sources]
+            return [uri(one, self.source_conn_id) for one in self._sources]
         dialect, conn_id, table = split_table(self.source, self.source_conn_id)
         return [database_uri(database_url(dialect, conn_id), table)]
 

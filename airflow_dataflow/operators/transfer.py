@@ -93,7 +93,7 @@ class TransferOperator(BaseOperator):
                     deliver = self._load if is_database(self.target) else self._publish
                     report = deliver(store, sources, task_progress(context))
             else:
-                inputs = [uri(source) for source in sources]
+                inputs = [uri(source, self.source_conn_id) for source in sources]
                 report = self._copy(sources, task_progress(context))
         target = self._target_uri()
         self.log.info("%s has %s files of %s: %s", target, report.files, ", ".join(sources), report)
@@ -103,7 +103,7 @@ class TransferOperator(BaseOperator):
 
     def _target_uri(self) -> str:
         if not is_database(self.target):
-            return uri(self.target)
+            return uri(self.target, self.target_conn_id)
         dialect, conn_id, table = split_table(self.target, self.target_conn_id)
         return database_uri(database_url(dialect, conn_id), table)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +15,7 @@ from airflow_dataflow.storage.backends import ArchiveState, Backend, backend_of,
 from airflow_dataflow.storage.backends.local import is_partial
 from airflow_dataflow.storage.counting import CountedFile, ReadTally
 from airflow_dataflow.storage.digest import Digest, digest_of
+from airflow_dataflow.storage.listing import modified_at
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -158,6 +159,16 @@ class Directory:
             raise InvalidInputError(f"path {relative!r} leads out of {self.url} through a symbolic link")
         return path
 
+    def _goal(self, relative: str) -> str:
+        """Return the path of a file to be written.
+
+        :raises InvalidInputError: when it would take the place of a file of another name.
+        """
+        path, plain = self.path(relative), posixpath.normpath(relative)
+        if relative != plain and (self.backend.has_folders or relative.endswith("/")):
+            raise InvalidInputError(f"{relative!r} cannot be written in {self.url}, where it would be {plain!r}")
+        return path
+
     def child(self, relative: str) -> Directory:
         """Return the folder ``relative`` below this one."""
         return Directory(self.fs, self.path(relative), storage_class=self.storage_class, tally=self.tally)
@@ -240,7 +251,7 @@ class Directory:
         :raises FileExistsError: when ``exclusive`` and the file is there.
         :raises StorageFullError: when the store is full.
         """
-        path = self.path(relative)
+        path = self._goal(relative)
         with errors_explained(relative, self.backend, path):
             writer: HashingWriter | None = None
             try:
@@ -277,7 +288,7 @@ class Directory:
 
     def copy(self, relative: str, target: Directory, target_relative: str) -> None:
         """Copy a file into another folder of the same file system, without moving its bytes through this process."""
-        goal = target.path(target_relative)
+        goal = target._goal(target_relative)
         with errors_explained(target_relative, target.backend, goal):
             target.backend.copy(self.hand_out(relative, expected_bytes=0), goal)
 
@@ -286,7 +297,7 @@ class Directory:
 
         :returns: whether that was possible; ``False`` leaves everything as it was.
         """
-        goal = target.path(target_relative)
+        goal = target._goal(target_relative)
         with errors_explained(target_relative, self.backend, goal):
             return self.backend.share(self.hand_out(relative, expected_bytes=0), goal)
 
@@ -367,12 +378,20 @@ class Directory:
         self.fs.invalidate_cache()
         newest = datetime.min.replace(tzinfo=UTC)
         with errors_explained("the list of files", self.backend, self.root), suppress(FileNotFoundError):
-            found = self.fs.find(self.root, withdirs=self.is_local, detail=True)
+            found = self.fs.find(self.root, withdirs=self.backend.has_folders, detail=True)
             if self.is_local:
                 found[self.root] = {}
             for path, info in found.items():
                 with suppress(FileNotFoundError):
-                    # Object stores tell it in the listing; asking for each object takes a request each.
-                    changed = info.get("LastModified") or self.fs.modified(path)
-                    newest = max(newest, changed if changed.tzinfo else changed.replace(tzinfo=UTC))
+                    newest = max(newest, self._changed_at(path, info))
         return newest
+
+    def _changed_at(self, path: str, info: Mapping[str, Any]) -> datetime:
+        told = modified_at(info)
+        if told is not None:
+            return datetime.fromtimestamp(told, UTC)
+        if info.get("type") == "directory":
+            return datetime.min.replace(tzinfo=UTC)
+        # Most stores tell it in the listing; asking for each file takes a request each.
+        changed = cast(datetime, self.fs.modified(path))
+        return changed if changed.tzinfo else changed.replace(tzinfo=UTC)

@@ -187,10 +187,11 @@ def _infos(fs: AbstractFileSystem, paths: Collection[str]) -> Iterator[Mapping[s
 
 def describe(path: str, info: Mapping[str, Any]) -> FoundFile:
     """Return what fsspec tells of a file."""
-    return FoundFile(path, int(info["size"] or 0), stamp_of(info), _modified(info))
+    return FoundFile(path, int(info["size"] or 0), stamp_of(info), modified_at(info))
 
 
-def _modified(info: Mapping[str, Any]) -> float | None:
+def modified_at(info: Mapping[str, Any]) -> float | None:
+    """Return when a file was last changed, in seconds since 1970, ``None`` where a listing does not tell."""
     value = next((info[key] for key in _MODIFIED if info.get(key) is not None), None)
     if isinstance(value, datetime):
         return value.timestamp()

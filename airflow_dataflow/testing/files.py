@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_dataflow.errors import NotFoundError
+from airflow_dataflow.errors import InvalidInputError, NotFoundError
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.testing.contents import LARGE, MIB, digest, write, write_and_fail, write_in_pieces
 
@@ -133,6 +134,29 @@ class FileContract:
         assert directory.read(f"copy/{name}") == name.encode()
         directory.child(name).remove_all()
         assert list(directory.files()) == [f"copy/{name}"]
+
+    def test_names_that_look_alike_are_different_files(self, directory: Directory) -> None:
+        composed, decomposed = "caf\u00e9.csv", "cafe\u0301.csv"
+        for name in (composed, decomposed, "CAF\u00c9.csv"):
+            write(directory, name, ascii(name).encode())
+        assert directory.read(composed) == ascii(composed).encode()
+        assert directory.read(decomposed) == ascii(decomposed).encode()
+        assert sorted(directory.files()) == sorted([composed, decomposed, "CAF\u00c9.csv"])
+        directory.remove(decomposed)
+        assert directory.exists(composed)
+        assert not directory.exists(decomposed)
+
+    @pytest.mark.parametrize("name", ["a//b", "a/./b", "a/b/", "./a/b"])
+    def test_no_file_takes_the_place_of_one_of_another_name(self, directory: Directory, name: str) -> None:
+        write(directory, "a/b", b"first")
+        write(directory, "x", b"other")
+        with suppress(InvalidInputError):
+            write(directory, name, b"second")
+            assert directory.read(name) == b"second"
+        with suppress(InvalidInputError):
+            directory.copy("x", directory, name)
+            assert directory.read(name) == b"other"
+        assert directory.read("a/b") == b"first"
 
     @pytest.mark.parametrize("data", [b"", b"x", LARGE], ids=["empty", "small", "large"])
     def test_a_copy_is_equal_and_outlives_the_original(self, directory: Directory, data: bytes) -> None:

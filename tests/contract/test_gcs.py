@@ -21,3 +21,8 @@ class TestGcs(BackendContract):
     def directory(self, gcs_bucket: str, gcs_options: dict[str, Any]) -> Directory:
         """Return a prefix that has no objects."""
         return Directory.from_url(f"gs://{gcs_bucket}/root", gcs_options)
+
+    @pytest.mark.parametrize("name", ["a/b/"])
+    def test_no_file_takes_the_place_of_one_of_another_name(self, directory: Directory, name: str) -> None:
+        """Try one name: this server, other than Google, keeps objects as files, and takes ``a//b`` for ``a/b``."""
+        super().test_no_file_takes_the_place_of_one_of_another_name(directory, name)

@@ -55,6 +55,23 @@ def test_the_uri_of_an_asset_has_no_connection_in_it(tmp_path):
     assert uri(str(tmp_path)) == tmp_path.as_uri()
 
 
+@pytest.mark.parametrize(
+    ("url", "conn_id", "expected"),
+    [
+        ("hdfs://warehouse@/a b", None, "hdfs://big/a b"),
+        ("hdfs:///a", "warehouse", "hdfs://big/a"),
+        ("hdfs://warehouse@big/a", None, "hdfs://big/a"),
+        ("webhdfs://plain@/a", None, "webhdfs://nn1:9870/a"),
+        ("hdfs://plain@/a", None, "hdfs://nn1/a"),
+    ],
+)
+def test_the_uri_of_an_asset_on_hdfs_names_the_cluster_of_its_connection(url, conn_id, expected, monkeypatch):
+    connection = '{"conn_type": "webhdfs", "host": "nn1", "port": 9870, "extra": {%s}}'
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", connection % '"nameservice": "big"')
+    monkeypatch.setenv("AIRFLOW_CONN_PLAIN", connection % "")
+    assert uri(url, conn_id) == expected
+
+
 @pytest.mark.s3
 @pytest.mark.parametrize("conn_id", [None, "aws_default"])
 def test_a_folder_on_s3_is_opened_with_the_credentials_of_an_aws_connection(bucket, conn_id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from airflow.sdk import DAG, Asset
 from airflow_dataflow.datasets.manifest import Rows
 from airflow_dataflow.hooks.storage import directory
 from airflow_dataflow.operators.transfer import TransferOperator
+from tests.storage.hdfs.clusters import connection_to
 
 pytestmark = pytest.mark.airflow
 
@@ -53,6 +55,26 @@ def test_a_version_is_published_to_s3_through_the_connection_in_the_url(
     ((uri, extra),) = events(run)
     assert (uri, extra["source"]) == (f"s3://{bucket}/published", [reference])
     assert lineage() == (["dataflow://dataflow_default/support/model"], [f"s3://{bucket}/published"])
+
+
+@pytest.mark.hdfs
+def test_files_go_to_hdfs_and_back_by_urls_that_only_name_a_connection(
+    connected_store, transfer, hdfs_cluster, monkeypatch, tmp_path, events, lineage
+):
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", connection_to(hdfs_cluster, nameservice="warehouse"))
+    monkeypatch.chdir(tmp_path)
+    name = f"transfers-{uuid.uuid4().hex}"
+    (tmp_path / "landing").mkdir()
+    (tmp_path / "landing" / "a b.csv").write_bytes(b"id\n1\n")
+    run = transfer(source=f"{tmp_path}/landing", target=f"hdfs://warehouse@/{name}")
+    assert run.state == "success"
+    assert directory(f"hdfs://warehouse@/{name}").read("a b.csv") == b"id\n1\n"
+    ((uri, _),) = events(run)
+    assert uri == f"hdfs://warehouse/{name}"
+    assert lineage()[1] == [uri]
+    assert transfer(source=f"hdfs://warehouse@/{name}/*.csv", target=f"{tmp_path}/back").state == "success"
+    assert (tmp_path / "back" / "a b.csv").read_bytes() == b"id\n1\n"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("hdfs")) == []
 
 
 def test_several_versions_are_published_at_once_and_a_second_time_costs_nothing(

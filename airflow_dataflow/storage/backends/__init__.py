@@ -54,6 +54,8 @@ class Backend:
 
     storage_classes: tuple[str, ...] = ()
     """Names of the storage classes or policies that a file can have here, by the store's own names; none if empty."""
+    has_folders: bool = True
+    """Whether folders are things of their own; where they are only parts of keys, ``a//b`` is not ``a/b``."""
     small_files_at_once: int = 4
     """How many small files at a time are worth writing or reading; more where each one waits for its server."""
 

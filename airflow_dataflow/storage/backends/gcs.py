@@ -49,6 +49,7 @@ class GcsBackend(Backend):
     Uploads that a killed process began are seen by nobody, cost nothing and end by themselves after a week.
     """
 
+    has_folders = False
     storage_classes = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
 
     _new_files: str | None = None

@@ -32,6 +32,7 @@ _TOO_MANY, _SERVERS_FAULT = 429, 500
 class OssBackend(Backend):
     """Buckets of Aliyun OSS. There are no locks: concurrent writers of one version write the same bytes."""
 
+    has_folders = False
     storage_classes = ("Standard", "IA", *_ARCHIVES)
 
     _new_files: Mapping[str, str] = {}

@@ -53,6 +53,7 @@ class _Upload(S3File):  # type: ignore[misc]
 class S3Backend(Backend):
     """Buckets behind s3fs. There are no locks: concurrent writers of one version write the same bytes."""
 
+    has_folders = False
     storage_classes = (
         "STANDARD",
         "STANDARD_IA",

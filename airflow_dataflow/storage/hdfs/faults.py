@@ -58,6 +58,7 @@ _NAMED: dict[str, tuple[type[OSError], int]] = {
     "ParentNotDirectoryException": (NotADirectoryError, errno.ENOTDIR),
     "PathIsNotDirectoryException": (NotADirectoryError, errno.ENOTDIR),
     "PathIsNotEmptyDirectoryException": (OSError, errno.ENOTEMPTY),
+    "PathComponentTooLongException": (OSError, errno.ENAMETOOLONG),
     "DSQuotaExceededException": (OSError, errno.EDQUOT),
     "NSQuotaExceededException": (OSError, errno.EDQUOT),
     "QuotaByStorageTypeExceededException": (OSError, errno.EDQUOT),
@@ -77,7 +78,7 @@ def fault(kind: str, message: str, path: str) -> OSError:
     :param message: its message; a stack trace after the first line is dropped.
     :param path: what the request was about.
     """
-    kind = kind.rpartition(".")[2]
+    kind = re.split(r"[.$]", kind)[-1]
     text = message.split("\n", 1)[0].strip()
     told = _told_by_its_text(message, text, path)
     if told is not None:
@@ -96,7 +97,7 @@ def _told_by_its_text(message: str, text: str, path: str) -> OSError | None:
         return FileHeldError(errno.EBUSY, text, path)
     if "is not a directory" in text.lower():
         return NotADirectoryError(errno.ENOTDIR, text, path)
-    if "Path is not a file" in text:
+    if "Path is not a file" in text or text.endswith("must both be directories"):
         return IsADirectoryError(errno.EISDIR, text, path)
     no_target = _NO_TARGET.search(message)
     if no_target is None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, urlsplit
 
 from airflow_dataflow.errors import MissingPackageError
 from airflow_dataflow.storage.hdfs.client import Entry
@@ -19,8 +18,8 @@ from airflow_dataflow.storage.hdfs.faults import (
     StandbyError,
     UnreachableError,
     UntrustedError,
-    fault,
 )
+from airflow_dataflow.storage.hdfs.web_answers import address_of, checked, host_of, hostname_of, location_of, text_of
 
 if TYPE_CHECKING:
     from requests import Response
@@ -31,7 +30,7 @@ _CONNECT_SECONDS, _ANSWER_SECONDS = 10.0, 120.0
 _CONNECTIONS = 32
 _QUEUED_PIECES = 4
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
-_REDIRECT, _ERRORS_FROM, _UNAUTHORIZED = 307, 400, 401
+_REDIRECT = 307
 _DEAD_SECONDS = 60.0
 _DATANODES_ASKED = 4
 
@@ -62,7 +61,7 @@ class WebHdfs:
         :returns: the answer; it may be the one that names a DataNode to ask.
         :raises UnreachableError: when no NameNode answers as the active one in time.
         """
-        local = f"/webhdfs/v1{quote(path, '/=')}"
+        local = address_of(path)
         query = {"op": operation, **params}
         return self.ask(
             lambda base: self._send(method, base + local, params=query, allow_redirects=False, stream=stream), path
@@ -76,7 +75,7 @@ class WebHdfs:
             for turn in range(len(self._urls)):
                 number = (first + turn) % len(self._urls)
                 try:
-                    answer = _checked(request(self._urls[number]), path)
+                    answer = checked(request(self._urls[number]), path)
                 except UnreachableError as error:
                     last = error
                 else:
@@ -84,7 +83,7 @@ class WebHdfs:
                     return answer
             if time.monotonic() + pause > deadline:
                 none = "is active" if isinstance(last, StandbyError) else "answers"
-                raise type(last)(f"none of the NameNodes {', '.join(self._urls)} {none}: {_text(last)}") from last
+                raise type(last)(f"none of the NameNodes {', '.join(self._urls)} {none}: {text_of(last)}") from last
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -94,9 +93,9 @@ class WebHdfs:
         try:
             return cast("Response", self._client._request(method, url, **request))  # noqa: SLF001 - its one door
         except exceptions.SSLError as error:
-            raise UntrustedError(f"no trusted TLS connection to {_host(url)}: {_text(error)}") from error
+            raise UntrustedError(f"no trusted TLS connection to {host_of(url)}: {text_of(error)}") from error
         except (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError) as error:
-            raise UnreachableError(f"{_host(url)}: {_text(error)}") from error
+            raise UnreachableError(f"{host_of(url)}: {text_of(error)}") from error
 
     # DataNodes --------------------------------------------------------------------------------
 
@@ -120,7 +119,7 @@ class WebHdfs:
                 return answer
             answer.close()
             try:
-                return self._at_datanode("GET", answer.headers["Location"], path, stream=True)
+                return self._at_datanode("GET", location_of(answer, path), path, stream=True)
             except DataNodeError:
                 if not left:
                     raise
@@ -128,15 +127,15 @@ class WebHdfs:
 
     def _at_datanode(self, method: str, url: str, path: str, **request: Any) -> Response:
         try:
-            return _checked(self._send(method, url, **request), path)
+            return checked(self._send(method, url, **request), path)
         except UnreachableError as error:
-            self._dead[_host(url)] = time.monotonic()
+            self._dead[host_of(url)] = time.monotonic()
             raise DataNodeError(f"DataNode {error}") from error
 
     def _dead_datanodes(self) -> list[str]:
         """Return the addresses, for transfers, of DataNodes that lately did not answer."""
         limit = time.monotonic() - _DEAD_SECONDS
-        self._dead = {address: when for address, when in self._dead.items() if when > limit}
+        self._dead = {address: when for address, when in self._dead.copy().items() if when > limit}
         if not self._dead:
             return []
         live = self.bean("NameNodeInfo").get("LiveNodes")
@@ -205,12 +204,12 @@ class WebHdfs:
     def create(self, path: str) -> WebSink:
         """Begin a file, in place of one that is there."""
         answer = self.locate("PUT", "CREATE", path, overwrite="true")
-        return WebSink(lambda pieces: self._upload("PUT", answer.headers["Location"], pieces, path))
+        return WebSink(lambda pieces: self._upload("PUT", location_of(answer, path), pieces, path))
 
     def append(self, path: str) -> WebSink:
         """Go on with a file that nobody writes."""
         answer = self.locate("POST", "APPEND", path)
-        return WebSink(lambda pieces: self._upload("POST", answer.headers["Location"], pieces, path))
+        return WebSink(lambda pieces: self._upload("POST", location_of(answer, path), pieces, path))
 
     def _upload(self, method: str, url: str, pieces: Iterator[bytes], path: str) -> None:
         self._at_datanode(method, url, path, data=pieces)
@@ -218,7 +217,7 @@ class WebHdfs:
     def recover(self, path: str) -> int | None:
         """Append nothing: that ends a writing whose client has been silent for a minute, and tells if it has ended."""
         answer = self.locate("POST", "APPEND", path)
-        self._upload("POST", answer.headers["Location"], iter(()), path)
+        self._upload("POST", location_of(answer, path), iter(()), path)
         return self.info(path).bytes
 
     def read(self, path: str, start: int, length: int) -> _WebSource:
@@ -239,9 +238,9 @@ class WebHdfs:
 
         with suppress(ValueError, KeyError, IndexError, OSError):
             if url is not None:
-                return dict(_checked(request(url), "/jmx").json()["beans"][0])
+                return dict(checked(request(url), "/jmx").json()["beans"][0])
             self.call("GET", "GETFILESTATUS", "/")
-            return dict(_checked(request(self._urls[self._first]), "/jmx").json()["beans"][0])
+            return dict(checked(request(self._urls[self._first]), "/jmx").json()["beans"][0])
         return {}
 
     def rpc_addresses(self) -> tuple[str, ...]:
@@ -254,7 +253,7 @@ class WebHdfs:
         # One that is down listens, when it is back, where its twin listens. Its own idea of its name may be a private
         # one; the name by which WebHDFS reached it is good for us.
         ports = set(found.values())
-        return tuple(f"{_hostname(url)}:{found.get(url, min(ports))}" for url in self._urls) if ports else ()
+        return tuple(f"{hostname_of(url)}:{found.get(url, min(ports))}" for url in self._urls) if ports else ()
 
 
 class WebSink:
@@ -319,7 +318,7 @@ class _WebSource:
         try:
             data = self._answer.raw.read(len(buffer))
         except HTTPError as error:
-            raise UnreachableError(f"{_host(self._answer.url)}: {_text(error)}") from error
+            raise UnreachableError(f"{host_of(self._answer.url)}: {text_of(error)}") from error
         buffer[: len(data)] = data
         return len(data)
 
@@ -355,20 +354,6 @@ def _hdfscli(options: HdfsConnection) -> Any:
     return KerberosClient(url, session=session, timeout=timeout)
 
 
-def _checked(answer: Response, path: str) -> Response:
-    """Return an answer that is none of an error."""
-    if answer.status_code < _ERRORS_FROM:
-        return answer
-    try:
-        told = answer.json()["RemoteException"]
-    except (ValueError, KeyError, TypeError):
-        told = {}
-    if answer.status_code == _UNAUTHORIZED and not told:
-        raise fault("AuthenticationException", f"{_host(answer.url)} does not know who we are", path)
-    kind = str(told.get("javaClassName") or told.get("exception") or f"HTTP {answer.status_code}")
-    raise fault(kind, str(told.get("message") or answer.reason), path)
-
-
 def _entry(path: str, status: dict[str, Any]) -> Entry:
     return Entry(
         path=path,
@@ -385,20 +370,3 @@ def _entry(path: str, status: dict[str, Any]) -> Entry:
 
 def _inside(path: str, status: dict[str, Any]) -> str:
     return f"{path.rstrip('/')}/{status['pathSuffix']}" if status["pathSuffix"] else path
-
-
-def _host(url: str) -> str:
-    """Return the host and port of a URL: its query may hold what nobody has to read in a log."""
-    return urlsplit(url).netloc.rpartition("@")[2]
-
-
-def _hostname(url: str) -> str:
-    name = urlsplit(url).hostname or ""
-    return f"[{name}]" if ":" in name else name
-
-
-def _text(error: BaseException) -> str:
-    """Return what lies at the bottom of an HTTP error, without the URL that libraries put into it."""
-    reason = getattr(error.args[0] if error.args else None, "reason", None) or error
-    text = str(reason)
-    return text.rpartition(">: ")[2] if ">: " in text else text.partition("(Caused by")[0] if "?" in text else text

@@ -104,6 +104,30 @@ def test_a_name_that_hdfs_does_not_take_is_named(hdfs_cluster: HdfsCluster, sche
         write(directory, "a:b", b"x")
 
 
+@on_hdfs
+@both
+def test_a_name_that_is_too_long_or_that_of_a_folder_fails_at_once(hdfs_cluster: HdfsCluster, scheme: str) -> None:
+    directory = folder_on(hdfs_cluster, scheme)
+    write(directory, "folder/x", b"x")
+    for name, kind in (("n" * 256, OSError), ("folder", IsADirectoryError)):
+        with pytest.raises(kind) as caught:
+            write(directory, name, b"x")
+        assert is_terminal(caught.value)
+    assert directory.files() == {"folder/x": 1}
+
+
+@on_hdfs
+@both
+@pytest.mark.parametrize("path", ["{}/in/../in/x", "{}/./in/x", "/../../jmx", "/../.."])
+def test_a_path_with_dots_reaches_no_other_place(hdfs_cluster: HdfsCluster, scheme: str, path: str) -> None:
+    directory = folder_on(hdfs_cluster, scheme)
+    write(directory, "in/x", b"x")
+    with pytest.raises(OSError):  # noqa: PT011 - HDFS has several, by what is wanted
+        directory.fs.info(path.format(directory.root))
+    with pytest.raises(OSError):  # noqa: PT011
+        directory.fs.open(path.format(directory.root), "rb")
+
+
 @pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
 def test_a_host_that_does_not_answer_is_named_and_the_task_is_tried_again(scheme: str) -> None:
     with socket.socket() as silent:
