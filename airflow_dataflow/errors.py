@@ -9,6 +9,7 @@
     │   ├── NotFoundError        a dataset, version, file or folder does not exist   (LookupError)
     │   ├── EmptySourceError     there is nothing to read, or no row survives        (ValueError)
     │   ├── CorruptDataError     bytes that are no valid file, or fail their digest  (ValueError)
+    │   ├── SourceChangedError   a file was replaced or removed while it was being copied       (OSError)
     │   ├── StorageFullError     the target has no space or quota left               (OSError)
     │   ├── AccessDeniedError    a store does not let us in, or not do that          (PermissionError)
     │   ├── ArchivedError        a file lies in an archive, and has to be restored first        (OSError)
@@ -60,6 +61,10 @@ class EmptySourceError(TerminalError, ValueError):
 
 class CorruptDataError(TerminalError, ValueError):
     """Bytes that are no valid file, or that fail their recorded digest."""
+
+
+class SourceChangedError(TerminalError, OSError):
+    """A file was replaced or removed while it was being copied; what it holds now is another transfer's affair."""
 
 
 class StorageFullError(TerminalError, OSError):

@@ -29,6 +29,7 @@ from airflow_dataflow.errors import (
     DataflowError,
     InvalidInputError,
     MissingPackageError,
+    SourceChangedError,
     StorageFullError,
     UnsupportedError,
     did_you_mean,
@@ -37,6 +38,8 @@ from airflow_dataflow.errors import (
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+    from airflow_dataflow.storage.parts import Upload
 
 
 GROUP = "airflow_dataflow.backends"
@@ -115,6 +118,61 @@ class Backend:
         :raises FileNotFoundError: when it is not there.
         """
         return cast(BinaryIO, self.fs.open(path, "rb", block_size=block_size))
+
+    def read_range(self, path: str, start: int, length: int, *, pin: str | None = None) -> bytes:
+        """Return bytes of a file, from a request of their own; safe to call from several threads.
+
+        :param start: first byte, from 0.
+        :param length: number of bytes; fewer come where the file ends.
+        :param pin: what :meth:`stamp` said of the file; bytes of another state of it are refused.
+        :raises SourceChangedError: when the file is not as it was, or gone, and ``pin`` is given.
+        """
+        data = cast(bytes, self.fs.cat_file(path, start=start, end=start + length))
+        self.check_pin(path, pin)
+        return data
+
+    def check_pin(self, path: str, pin: str | None) -> None:
+        """Make sure that a file is as it was.
+
+        :param pin: what :meth:`stamp` said of it; ``None`` checks nothing.
+        :raises SourceChangedError: when it is not, or gone.
+        """
+        if pin is None:
+            return
+        try:
+            now = self.stamp(path)
+        except FileNotFoundError:
+            now = None
+        if now != pin:
+            raise SourceChangedError(
+                f"{self.fs.unstrip_protocol(path)} was {'removed' if now is None else 'replaced'} while it was being "
+                "copied; nothing of it was published: run the transfer again when nobody writes there"
+            )
+
+    def put(self, path: str, data: bytes | memoryview) -> bool:
+        """Write a small file at once, in place of one that is there.
+
+        :returns: whether the store has proved, by a checksum of its own, that all of it arrived unharmed; otherwise
+            it has to be read back.
+        """
+        with self.create(path, expected_bytes=len(data)) as file:
+            file.write(data)
+        return False
+
+    def part_bytes(self, size: int) -> int | None:  # noqa: ARG002 - subclasses look
+        """Return the size of the parts in which a file of ``size`` bytes is best written, ``None`` without parts."""
+        return None
+
+    def begin_upload(self, path: str, *, size: int, part_bytes: int) -> Upload:
+        """Begin a file of ``size`` bytes that is written in parts of ``part_bytes``, see :meth:`part_bytes`."""
+        raise UnsupportedError(f"{self.fs.unstrip_protocol(path)} cannot be written in parts")
+
+    def resume_upload(self, path: str, handle: str) -> Upload | None:  # noqa: ARG002 - subclasses look
+        """Return the upload that another process has begun, ``None`` when it is gone.
+
+        :param handle: :attr:`Upload.handle` of that upload; it may come from an older release, or from somebody else.
+        """
+        return None
 
     def make_folder(self, path: str) -> None:
         """Make sure that files can be created in ``path``."""
