@@ -9,6 +9,7 @@ from airflow_dataflow.errors import InvalidInputError, did_you_mean
 
 Verify = Literal["auto", "full"]
 Compress = int | Literal["auto", "off"]
+FASTEST_LEVEL, SMALLEST_LEVEL = -7, 19
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class TransferOptions:
             raise InvalidInputError(f"skip is {self.skip!r}{did_you_mean(str(self.skip), ('digest', 'stamp'))}")
         if isinstance(self.compress, str) and self.compress not in ("auto", "off"):
             raise InvalidInputError(f"compress is {self.compress!r}: give 'auto', 'off' or a level from -7 to 19")
-        if isinstance(self.compress, int) and not -7 <= self.compress <= 19:
+        if isinstance(self.compress, int) and not FASTEST_LEVEL <= self.compress <= SMALLEST_LEVEL:
             raise InvalidInputError(f"compress is {self.compress}: Zstandard levels go from -7 to 19")
         if not 0 <= self.most_removed_fraction <= 1:
             raise InvalidInputError(f"most_removed_fraction is a share from 0 to 1, got {self.most_removed_fraction}")

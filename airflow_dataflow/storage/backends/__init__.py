@@ -165,7 +165,7 @@ class Backend:
 
     def begin_upload(self, path: str, *, size: int, part_bytes: int) -> Upload:
         """Begin a file of ``size`` bytes that is written in parts of ``part_bytes``, see :meth:`part_bytes`."""
-        raise UnsupportedError(f"{self.fs.unstrip_protocol(path)} cannot be written in parts")
+        raise UnsupportedError(f"{self.fs.unstrip_protocol(path)} takes no parts, such as {part_bytes} of {size} bytes")
 
     def resume_upload(self, path: str, handle: str) -> Upload | None:  # noqa: ARG002 - subclasses look
         """Return the upload that another process has begun, ``None`` when it is gone.
