@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from airflow_dataflow.errors import InvalidInputError, did_you_mean
+from airflow_dataflow.transfer.limits import Limits
 
 Verify = Literal["auto", "full"]
 Compress = int | Literal["auto", "off"]
@@ -53,3 +54,8 @@ class TransferOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInputError(f"{name} must be at least 1, got {value}; leave it out for no limit")
+
+    @property
+    def limits(self) -> Limits:
+        """What a :class:`~airflow_dataflow.transfer.limits.Control` begins with."""
+        return Limits(bytes_per_second=self.bytes_per_second, parts_at_once=self.parts_at_once)
