@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 pytest_plugins = [
     "tests.services.archive",
     "tests.services.ceph",
+    "tests.services.faulty_proxy",
     "tests.services.gcs",
     "tests.services.hdfs",
     "tests.services.mounts",
