@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Double,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -111,5 +112,43 @@ reads = Table(
     Column("command", String(100), nullable=True, comment="command, where no task has read"),
     Index("dataflow_reads_dataset", "dataset", "read_at"),
     Index("dataflow_reads_time", "read_at"),
+    **OPTIONS,
+)
+
+transfers = Table(
+    "dataflow_transfers",
+    metadata,
+    Column("id", name_of(32), primary_key=True, comment="digest of what is transferred, from where, to where"),
+    Column("target", Text, nullable=False, comment="URL of the target, without credentials"),
+    Column("owner", name_of(200), nullable=True, comment="process that is at work on it; null when none is"),
+    Column("touched_at", MOMENT, nullable=False, comment="UTC time at which its process was last alive"),
+    **OPTIONS,
+)
+
+transfer_records = Table(
+    "dataflow_transfer_records",
+    metadata,
+    Column("transfer", name_of(32), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False, comment="later records count"),
+    Column(
+        "content",
+        LargeBinary().with_variant(mysql.MEDIUMBLOB(), *MYSQL),
+        nullable=False,
+        comment="lines of JSON, compressed by Zstandard",
+    ),
+    ForeignKeyConstraint(["transfer"], ["dataflow_transfers.id"], ondelete="CASCADE"),
+    **OPTIONS,
+)
+
+link_rates = Table(
+    "dataflow_link_rates",
+    metadata,
+    Column("id", name_of(32), primary_key=True, comment="sorts by time"),
+    Column("source", name_of(100), nullable=False, comment="name of the place that has sent"),
+    Column("target", name_of(100), nullable=False, comment="name of the place that has received"),
+    Column("measured_at", MOMENT, nullable=False, comment="UTC time at which the measurement began"),
+    Column("bytes", BigInteger, nullable=False, comment="bytes that were sent"),
+    Column("seconds", Double, nullable=False, comment="how long they took"),
+    Index("dataflow_link_rates_link", "source", "target", "measured_at"),
     **OPTIONS,
 )

@@ -313,7 +313,7 @@ def test_an_older_schema_is_refused_until_the_upgrade(catalog_url: str) -> None:
     Catalog(catalog_url).datasets()
     _set_schema(catalog_url, "0000")
     with pytest.raises(
-        InvalidInputError, match="has schema 0000, this release needs 0002: run 'dataflow catalog upgrade'"
+        InvalidInputError, match="has schema 0000, this release needs 0003: run 'dataflow catalog upgrade'"
     ):
         Catalog(catalog_url).datasets()
 
@@ -322,13 +322,13 @@ def test_a_later_schema_is_refused_and_no_upgrade_touches_it(catalog_url: str) -
     Catalog(catalog_url).datasets()
     _set_schema(catalog_url, "9999")
     for use in (Catalog(catalog_url).datasets, Catalog(catalog_url).upgrade):
-        with pytest.raises(InvalidInputError, match="has schema 9999 of a later release, this one knows 0002"):
+        with pytest.raises(InvalidInputError, match="has schema 9999 of a later release, this one knows 0003"):
             use()
 
 
 def test_an_upgrade_of_an_empty_or_a_current_database_gives_the_newest_schema(catalog: Catalog) -> None:
-    assert catalog.upgrade() == "0002"
+    assert catalog.upgrade() == "0003"
     made = manifest(0)
     catalog.add(made, replica(made))
-    assert catalog.upgrade() == "0002"
+    assert catalog.upgrade() == "0003"
     assert catalog.manifests(made.dataset) == [made]
