@@ -2,9 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
+
+from airflow_dataflow.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of a file lie; all of them have one size, but the last."""
+
+    size: int
+    """Size of the file in bytes."""
+    part_bytes: int
+    """Size of a part in bytes."""
+
+    @property
+    def count(self) -> int:
+        """Number of parts; an empty file has one, which is empty."""
+        return max(1, -(-self.size // self.part_bytes))
+
+    def start(self, number: int) -> int:
+        """Return the place of a part's first byte."""
+        return number * self.part_bytes
+
+    def length(self, number: int) -> int:
+        """Return the size of a part in bytes."""
+        return min(self.part_bytes, self.size - self.start(number))
+
+    def check(self, number: int, length: int) -> None:
+        """Refuse a part that is none of the file.
+
+        :raises InvalidInputError: when there is no such part, or it has another size.
+        """
+        if not 0 <= number < self.count or length != self.length(number):
+            raise InvalidInputError(f"{length:,} bytes are not part {number} of {self}")
+
+    def check_all(self, count: int) -> None:
+        """Refuse to end a file that lacks parts.
+
+        :raises InvalidInputError: when ``count`` is not the number of parts.
+        """
+        if count != self.count:
+            raise InvalidInputError(f"{count} parts are not the {self.count} of {self}")
+
+    def __str__(self) -> str:
+        return f"a file of {self.size:,} bytes in parts of {self.part_bytes:,}"
 
 
 class Upload(ABC):
@@ -33,6 +79,10 @@ class Upload(ABC):
         :raises TransferError: when the store says that it arrived damaged.
         """
 
+    def read(self, number: int) -> bytes | None:  # noqa: ARG002 - subclasses look
+        """Return a part as the store has it now, ``None`` where it shows nothing before :meth:`publish`."""
+        return None
+
     @abstractmethod
     def publish(self, tokens: Sequence[str], *, exclusive: bool = False) -> None:
         """Make the file visible, in place of one that is there.
@@ -45,3 +95,22 @@ class Upload(ABC):
     @abstractmethod
     def discard(self) -> None:
         """Remove what was written; doing it again changes nothing."""
+
+
+def sealed(path: str, *words: object) -> str:
+    """Return words, none of which has a space, as the handle of an upload of ``path``."""
+    text = " ".join(map(str, words))
+    return f"{text} {_seal(path, text)}"
+
+
+def unsealed(path: str, handle: str) -> str | None:
+    """Return the words of a handle, ``None`` when it is damaged or belongs to another path.
+
+    A seal finds accidents; it is no defence against forgery.
+    """
+    text, _, seal = handle.rpartition(" ")
+    return text if handle.isprintable() and seal == _seal(path, text) else None
+
+
+def _seal(path: str, text: str) -> str:
+    return hashlib.blake2b(f"{path}\0{text}".encode(errors="surrogateescape"), digest_size=8).hexdigest()

@@ -9,5 +9,5 @@ import pytest
 
 # Assertions tell what they compared only in modules that pytest was told of before they are imported.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("contents", "files", "folders", "properties", "versions"))
+    *(f"{__name__}.{module}" for module in ("contents", "files", "folders", "parts", "properties", "versions"))
 )

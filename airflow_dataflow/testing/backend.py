@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from airflow_dataflow.testing.files import FileContract
 from airflow_dataflow.testing.folders import FolderContract
+from airflow_dataflow.testing.parts import PartContract
 from airflow_dataflow.testing.properties import PropertyContract
 from airflow_dataflow.testing.versions import VersionContract
 
 
-class BackendContract(FileContract, FolderContract, PropertyContract, VersionContract):
+class BackendContract(FileContract, FolderContract, PartContract, PropertyContract, VersionContract):
     """Tests that hold for any backend."""

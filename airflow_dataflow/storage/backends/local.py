@@ -16,12 +16,22 @@ from typing import BinaryIO
 
 from airflow_dataflow.errors import BusyError, DataflowError, is_out_of_space
 from airflow_dataflow.storage.backends import Backend
+from airflow_dataflow.storage.backends._local_parts import (
+    LocalUpload,
+    partial_name,
+    read_range,
+    rename_to_new,
+    stamp_of,
+    sync_folder,
+)
+from airflow_dataflow.storage.parts import Parts
 
 _PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial")
 _LOCK_SUFFIX = ".dataflow-lock"
 _FICLONE = 0x40049409
 """Number of the request to the kernel that makes one file share the blocks of another."""
 _RANGE_BYTES = 1 << 30
+_PART_BYTES = 16 << 20
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
 
 
@@ -38,10 +48,26 @@ class LocalBackend(Backend):
                 file.flush()
                 os.fsync(file.fileno())
             if exclusive:
-                _rename_to_new(partial, target)
+                rename_to_new(partial, target)
             else:
                 partial.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
+
+    def part_bytes(self, size: int) -> int:  # noqa: ARG002 - it fits all
+        """Return the size of the parts of any file."""
+        return _PART_BYTES
+
+    def begin_upload(self, path: str, *, size: int, part_bytes: int) -> LocalUpload:
+        """Begin a file beside its target, with all its space."""
+        return LocalUpload.begin(Path(path), Parts(size, part_bytes))
+
+    def resume_upload(self, path: str, handle: str) -> LocalUpload | None:
+        """Return an upload whose hidden file is still there."""
+        return LocalUpload.resume(Path(path), handle)
+
+    def read_range(self, path: str, start: int, length: int, *, pin: str | None = None) -> bytes:
+        """Return bytes of a file, and look at the same open file whether it is as it was."""
+        return read_range(Path(path), start, length, pin)
 
     def copy(self, source: str, target: str) -> None:
         """Share the bytes, or have the kernel copy them where nothing can be shared, as between two disks."""
@@ -50,7 +76,7 @@ class LocalBackend(Backend):
         with _beside(Path(target)) as partial:
             _copy_bytes(Path(source), partial)
             partial.replace(target)
-        _sync_folder(Path(target).parent)
+        sync_folder(Path(target).parent)
 
     def share(self, source: str, target: str) -> bool:
         """Share the blocks by a reflink (XFS, Btrfs), or else the whole file by a hard link (ext4).
@@ -64,7 +90,7 @@ class LocalBackend(Backend):
             if not (_reflink(Path(source), partial) or _hard_link(Path(source), partial)):
                 return False
             partial.replace(target)
-        _sync_folder(Path(target).parent)
+        sync_folder(Path(target).parent)
         return True
 
     def is_untouched(self, path: str, since: str) -> bool:
@@ -103,8 +129,7 @@ class LocalBackend(Backend):
 
     def stamp(self, path: str) -> str:
         """Return time of change, size and number of the file: a rename brings another file, a rewrite another time."""
-        status = Path(path).stat()
-        return f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
+        return stamp_of(Path(path).stat())
 
     def explain(self, error: Exception, what: str, path: str) -> DataflowError | None:
         """Explain errors about this file, its folders and what is in it; others have only passed through a block."""
@@ -146,7 +171,7 @@ def _is_lock(name: str) -> bool:
 @contextmanager
 def _beside(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{uuid.uuid4().hex}.partial")
+    partial = target.with_name(partial_name(uuid.uuid4().hex))
     try:
         yield partial
     finally:
@@ -199,18 +224,6 @@ def _existing(path: str) -> Path:
     return existing
 
 
-def _rename_to_new(partial: Path, target: Path) -> None:
-    try:
-        os.link(partial, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        # No hard links here, so nothing is atomic but a rename; the lock on the folder keeps others away.
-        if target.exists():
-            raise FileExistsError(f"{target} exists already") from None
-        partial.replace(target)
-
-
 def _locked(file: Path) -> int | None:
     """Return the descriptor of the locked file, ``None`` where the file system has no locks."""
     while True:
@@ -238,14 +251,6 @@ def _same_file(descriptor: int, file: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), file.stat())
     except FileNotFoundError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 BACKEND = LocalBackend
