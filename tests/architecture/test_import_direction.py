@@ -16,8 +16,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "databases": {"errors", "progress", "registry"},
     "recipe": {"errors", "registry", "datasets"},
     "storage": {"errors", "progress", "datasets"},
-    "transfer": {"errors", "progress", "databases", "datasets", "storage"},
-    "engines": {"errors", "progress", "registry", "datasets", "recipe", "storage", "transfer"},
+    "scheduling": {"errors"},
+    "transfer": {"errors", "progress", "databases", "datasets", "scheduling", "storage"},
+    "engines": {"errors", "progress", "registry", "datasets", "recipe", "scheduling", "storage", "transfer"},
 }
 MAY_IMPORT["ingest"] = MAY_IMPORT["features"] = {*MAY_IMPORT}
 MAY_IMPORT["cleaning"] = MAY_IMPORT["ingest"] | {"ingest"}
