@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipe": {"errors", "registry", "datasets"},
     "storage": {"errors", "progress", "datasets"},
     "scheduling": {"errors"},
-    "transfer": {"errors", "progress", "databases", "datasets", "scheduling", "storage"},
+    "transfer": {"errors", "progress", "registry", "databases", "datasets", "scheduling", "storage"},
     "engines": {"errors", "progress", "registry", "datasets", "recipe", "scheduling", "storage", "transfer"},
 }
 MAY_IMPORT["ingest"] = MAY_IMPORT["features"] = {*MAY_IMPORT}
