@@ -8,16 +8,19 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_dataflow.storage.backends import stamp_of
+from airflow_dataflow.storage.backends._local_parts import stamp_of as local_stamp
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+    from airflow_dataflow.storage.backends import Backend
 
 UNFINISHED = (".tmp", ".part", ".partial", ".crc")
 """Suffixes of files that somebody is still writing, or that are no data."""
@@ -140,6 +143,36 @@ def url_of(place: str, path: str) -> str:
     return f"{scheme}://{'' if f'{path}/'.startswith(f'{host}/') else host}{path}"
 
 
+def list_pinned(backend: Backend, folder: str) -> Listing:
+    """List a folder with all below it, with the stamps by which :meth:`Backend.read_range` pins files.
+
+    Links to local folders are followed, as :meth:`Directory.files` follows them.
+
+    :param backend: the file system.
+    :param folder: path as it knows it.
+    """
+    backend.fs.invalidate_cache()
+    try:
+        if _is_local(backend.fs):
+            return Listing(_walk(folder, pinned_local, follow=True))
+        found = _find(backend.fs, folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return Listing(missing=True)
+    return Listing(pinned(backend, path, info) for path, info in found.items() if info["type"] == "file")
+
+
+def pinned(backend: Backend, path: str, info: Mapping[str, Any]) -> FoundFile:
+    """Return what fsspec tells of a file, with the stamp by which it can be pinned."""
+    if _is_local(backend.fs):
+        return pinned_local(path, os.stat(path))  # noqa: PTH116 - plain strings
+    return replace(describe(path, info), stamp=backend.stamp_in(info))
+
+
+def pinned_local(path: str, status: os.stat_result) -> FoundFile:
+    """Return what the kernel tells of a file, with the stamp by which it can be pinned."""
+    return FoundFile(path, status.st_size, local_stamp(status), status.st_mtime)
+
+
 def list_files(fs: AbstractFileSystem, folder: str) -> Listing:
     """List a folder with all below it; a folder that is not there has no files.
 
@@ -148,8 +181,8 @@ def list_files(fs: AbstractFileSystem, folder: str) -> Listing:
     """
     fs.invalidate_cache()
     try:
-        if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
-            return Listing(_walk(folder))
+        if _is_local(fs):
+            return Listing(_walk(folder, _describe_local))
         found = _find(fs, folder)
     except FileNotFoundError:
         return Listing(missing=True)
@@ -207,22 +240,43 @@ def _find(fs: AbstractFileSystem, folder: str) -> dict[str, Any]:
     return dict(fs.find(folder, detail=True))
 
 
-def _walk(folder: str) -> Iterator[FoundFile]:
-    """Yield the files of a local folder; a file that vanishes meanwhile hides no other one."""
+def _is_local(fs: AbstractFileSystem) -> bool:
+    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
+def _walk(
+    folder: str,
+    describe: Callable[[str, os.stat_result], FoundFile],
+    *,
+    follow: bool = False,
+    above: frozenset[str] = frozenset(),
+) -> Iterator[FoundFile]:
+    """Yield the files of a local folder; a file that vanishes meanwhile hides no other one.
+
+    :param follow: whether to walk into links to folders, too, but not in a circle.
+    :param above: true paths of the folders that links have led into.
+    """
     try:
         with os.scandir(folder) as entries:
             found = list(entries)
     except NotADirectoryError:
-        yield _describe_local(folder, os.stat(folder))  # noqa: PTH116 - plain strings, a hundred thousand of them
+        yield describe(folder, os.stat(folder))  # noqa: PTH116 - plain strings, a hundred thousand of them
         return
     for entry in found:
         try:
             if not entry.is_dir():
-                yield _describe_local(entry.path, entry.stat())
+                yield describe(entry.path, entry.stat())
             elif not entry.is_symlink():
-                yield from _walk(entry.path)
+                yield from _walk(entry.path, describe, follow=follow, above=above)
+            elif follow and (real := os.path.realpath(entry.path)) not in above and not _lies_in(folder, real):
+                yield from _walk(entry.path, describe, follow=True, above=above | {real})
         except FileNotFoundError:
             continue
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    real = os.path.realpath(path)
+    return os.path.commonpath([real, folder]) == folder
 
 
 def _describe_local(path: str, status: os.stat_result) -> FoundFile:

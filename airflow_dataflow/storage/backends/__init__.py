@@ -59,6 +59,8 @@ class Backend:
     """Names of the storage classes or policies that a file can have here, by the store's own names; none if empty."""
     has_folders: bool = True
     """Whether folders are things of their own; where they are only parts of keys, ``a//b`` is not ``a/b``."""
+    copies_inside: bool = False
+    """Whether :meth:`copy` moves no byte through this machine, and makes a file that shares its fate with no other."""
     small_files_at_once: int = 4
     """How many small files at a time are worth writing or reading; more where each one waits for its server."""
 
@@ -231,6 +233,17 @@ class Backend:
         :raises FileNotFoundError: when it is not there.
         """
         return stamp_of(self.fs.info(path))
+
+    def stamp_in(self, info: Mapping[str, Any]) -> str | None:
+        """Return what :meth:`stamp` says of a file, out of its description in a listing; no request is made."""
+        return stamp_of(info)
+
+    def checksum_in(self, stamp: str) -> str | None:  # noqa: ARG002 - subclasses look
+        """Return a checksum of a file's content that its stamp seems to be, ``None`` if it looks like none.
+
+        No request is made, so it may be mistaken: :meth:`checksum` knows.
+        """
+        return None
 
     def checksum(self, path: str) -> str | None:
         """Return a checksum of a file's content that the store keeps itself, ``None`` where it keeps none.
