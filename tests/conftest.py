@@ -8,12 +8,8 @@ import logging
 import os
 import secrets
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 pytest_plugins = [
+    "tests.services.s3",  # first, as others import it
     "tests.services.archive",
     "tests.services.ceph",
     "tests.services.faulty_proxy",
@@ -112,59 +109,6 @@ def spark() -> Iterator[SparkSession]:
         session = builder.getOrCreate()
         yield session
         session.stop()
-
-
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """Return the URL of a real S3 server on loopback; it takes any credentials."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not _listens(port):
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the S3 server did not start: {' '.join(command)}")
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@pytest.fixture(scope="session")
-def _s3_client(s3_url: str) -> Iterator[Any]:
-    """Return a client of the server; making one takes longer than most tests."""
-    import boto3
-
-    keys = {"aws_access_key_id": "tests", "aws_secret_access_key": "any"}
-    client = boto3.client("s3", endpoint_url=s3_url, region_name="us-east-1", **keys)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def bucket(s3_url: str, _s3_client: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the name of an empty bucket that Airflow's connection ``aws_default`` opens."""
-    extra = {"endpoint_url": s3_url, "region_name": "us-east-1"}
-    connection = {"conn_type": "aws", "login": "tests", "password": "any", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
-    name = f"bucket-{uuid.uuid4().hex}"
-    _s3_client.create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
-def s3_options(s3_url: str) -> dict[str, Any]:
-    """Return what fsspec needs to open ``s3://…`` URLs on the server of the tests."""
-    return {"key": "tests", "secret": "any", "client_kwargs": {"endpoint_url": s3_url, "region_name": "us-east-1"}}
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -24,6 +25,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.services.http_messages import Request, agree, framed, read_body, send
+from tests.services.s3 import client_of, options_of, running_s3
 
 Kind = Literal[
     "500", "503", "429", "expired", "full", "bad_digest",
@@ -333,9 +335,20 @@ def _error(kind: str, request: Request) -> bytes:
     return f"{head}Connection: {ends}\r\n\r\n".encode() + (b"" if request.method == "HEAD" else text)
 
 
+SMALLEST_PART_BYTES = 16 << 10
+"""Size from which on the server behind the link takes parts; Amazon wants 5 MiB."""
+
+
 @pytest.fixture(scope="session")
-def _s3_link(s3_url: str) -> Iterator[FaultyProxy]:
-    proxy = FaultyProxy(s3_url)
+def _server_behind() -> Iterator[str]:
+    sizes = {"S3_UPLOAD_PART_MIN_SIZE": str(SMALLEST_PART_BYTES), "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(4 << 20)}
+    with running_s3(**sizes) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _s3_link(_server_behind: str) -> Iterator[FaultyProxy]:
+    proxy = FaultyProxy(_server_behind)
     proxy.start()
     yield proxy
     proxy.stop()
@@ -343,7 +356,7 @@ def _s3_link(s3_url: str) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def link(_s3_link: FaultyProxy) -> Iterator[FaultyProxy]:
-    """Return the link to the S3 server of the tests, which does no harm yet."""
+    """Return the link to an S3 server of its own, which does no harm yet."""
     _s3_link.clear()
     yield _s3_link
     _s3_link.clear()
@@ -351,6 +364,27 @@ def link(_s3_link: FaultyProxy) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture
+def link_bucket(link: FaultyProxy, _behind_client: Any) -> str:
+    """Return the name of an empty bucket behind the link."""
+    name = f"bucket-{uuid.uuid4().hex}"
+    _behind_client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def _behind_client(_server_behind: str) -> Iterator[Any]:
+    client = client_of(_server_behind)
+    yield client
+    client.close()
+
+
+@pytest.fixture
 def link_options(link: FaultyProxy) -> dict[str, Any]:
     """Return what fsspec needs to open ``s3://…`` URLs through the link."""
-    return {"key": "tests", "secret": "any", "client_kwargs": {"endpoint_url": link.url, "region_name": "us-east-1"}}
+    return options_of(link.url)
+
+
+@pytest.fixture
+def behind_options(_server_behind: str) -> dict[str, Any]:
+    """Return what fsspec needs to open the same URLs past the link."""
+    return options_of(_server_behind)

@@ -43,13 +43,13 @@ def _get(client: Any, bucket: str) -> bytes:
         return client.get_object(Bucket=bucket, Key="x")["Body"].read()
 
 
-def test_a_quiet_link_passes_everything_on_unchanged(link: FaultyProxy, client: Any, bucket: str) -> None:
-    client.put_object(Bucket=bucket, Key="x", Body=BODY)
-    client.put_object(Bucket=bucket, Key="empty", Body=b"")
-    assert _get(client, bucket) == BODY
-    assert client.head_object(Bucket=bucket, Key="empty")["ContentLength"] == 0
-    assert [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]] == ["empty", "x"]
-    client.delete_object(Bucket=bucket, Key="x")
+def test_a_quiet_link_passes_everything_on_unchanged(link: FaultyProxy, client: Any, link_bucket: str) -> None:
+    client.put_object(Bucket=link_bucket, Key="x", Body=BODY)
+    client.put_object(Bucket=link_bucket, Key="empty", Body=b"")
+    assert _get(client, link_bucket) == BODY
+    assert client.head_object(Bucket=link_bucket, Key="empty")["ContentLength"] == 0
+    assert [item["Key"] for item in client.list_objects_v2(Bucket=link_bucket)["Contents"]] == ["empty", "x"]
+    client.delete_object(Bucket=link_bucket, Key="x")
     assert (link.count("PUT"), link.count("GET", r"/x$"), link.count("HEAD", "/empty")) == (2, 1, 1)
     assert (link.bytes_up, not link.done) == (len(BODY), True)
 
@@ -60,87 +60,87 @@ def test_a_quiet_link_passes_everything_on_unchanged(link: FaultyProxy, client: 
      ("full", "QuotaExceeded"), ("bad_digest", "BadDigest")],
 )  # fmt: skip
 def test_an_answer_of_the_link_stands_for_one_of_the_server(
-    link: FaultyProxy, client: Any, bucket: str, kind: Any, code: str
+    link: FaultyProxy, client: Any, link_bucket: str, kind: Any, code: str
 ) -> None:
     link.inject(Fault(kind=kind, times=2))
     with pytest.raises(ClientError, match=code):
-        client.put_object(Bucket=bucket, Key="x", Body=BODY)
+        client.put_object(Bucket=link_bucket, Key="x", Body=BODY)
     with pytest.raises(ClientError):
-        client.head_object(Bucket=bucket, Key="x")
-    client.put_object(Bucket=bucket, Key="x", Body=BODY)
-    assert _get(client, bucket) == BODY
+        client.head_object(Bucket=link_bucket, Key="x")
+    client.put_object(Bucket=link_bucket, Key="x", Body=BODY)
+    assert _get(client, link_bucket) == BODY
     assert link.done == {kind: 2}
 
 
 @pytest.mark.parametrize(("kind", "arrived"), [("reset_before", 0), ("reset_in_request", 0), ("reset_after", 1)])
 def test_a_reset_breaks_an_upload_before_or_after_the_server_has_it(
-    link: FaultyProxy, client: Any, bucket: str, kind: Any, arrived: int
+    link: FaultyProxy, client: Any, link_bucket: str, kind: Any, arrived: int
 ) -> None:
     link.inject(Fault(kind=kind, method="PUT"))
     with pytest.raises(BotoCoreError):
-        client.put_object(Bucket=bucket, Key="x", Body=BODY)
-    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == arrived
+        client.put_object(Bucket=link_bucket, Key="x", Body=BODY)
+    assert client.list_objects_v2(Bucket=link_bucket)["KeyCount"] == arrived
     assert link.done == {kind: 1}
 
 
 @pytest.mark.parametrize("kind", ["reset_in_answer", "half_answer"])
-def test_a_download_breaks_off_in_the_middle(link: FaultyProxy, client: Any, bucket: str, kind: Any) -> None:
-    client.put_object(Bucket=bucket, Key="x", Body=BODY)
+def test_a_download_breaks_off_in_the_middle(link: FaultyProxy, client: Any, link_bucket: str, kind: Any) -> None:
+    client.put_object(Bucket=link_bucket, Key="x", Body=BODY)
     link.inject(Fault(kind=kind, target="/x$", times=1))
     with pytest.raises((BotoCoreError, OSError)):
-        _get(client, bucket)
-    assert _get(client, bucket) == BODY
+        _get(client, link_bucket)
+    assert _get(client, link_bucket) == BODY
     assert link.done == {kind: 1}
 
 
 @pytest.mark.parametrize("kind", ["flip_request", "flip_answer"])
 def test_one_bit_of_a_body_is_another_and_the_same_one_for_the_same_seed(
-    link: FaultyProxy, client: Any, bucket: str, kind: Any
+    link: FaultyProxy, client: Any, link_bucket: str, kind: Any
 ) -> None:
     found = []
     for _ in range(2):
         link.clear(seed=7)
         link.inject(Fault(kind=kind, target="/x$"))
-        client.put_object(Bucket=bucket, Key="x", Body=BODY)
-        found.append(_get(client, bucket))
+        client.put_object(Bucket=link_bucket, Key="x", Body=BODY)
+        found.append(_get(client, link_bucket))
         assert link.done == {kind: 1}
     assert found[0] == found[1]
     differ = [one ^ other for one, other in zip(found[0], BODY, strict=True) if one != other]
     assert [bits.bit_count() for bits in differ] == [1]
 
 
-def test_a_wrong_checksum_comes_with_the_right_bytes(link: FaultyProxy, client: Any, bucket: str) -> None:
+def test_a_wrong_checksum_comes_with_the_right_bytes(link: FaultyProxy, client: Any, link_bucket: str) -> None:
     link.inject(Fault(kind="wrong_etag", method="PUT"))
-    made = client.put_object(Bucket=bucket, Key="x", Body=BODY)
+    made = client.put_object(Bucket=link_bucket, Key="x", Body=BODY)
     assert (
         made["ETag"].strip('"')
         != hashlib.md5(BODY).hexdigest()
-        == client.head_object(Bucket=bucket, Key="x")["ETag"].strip('"')
+        == client.head_object(Bucket=link_bucket, Key="x")["ETag"].strip('"')
     )
     assert link.done == {"wrong_etag": 1}
 
 
 def test_a_link_that_is_down_refuses_connections_until_its_time_is_over(
-    link: FaultyProxy, client: Any, bucket: str
+    link: FaultyProxy, client: Any, link_bucket: str
 ) -> None:
     link.inject(Fault(kind="down", seconds=0.5, times=1))
     for _ in range(3):
         with pytest.raises(BotoCoreError):
-            client.put_object(Bucket=bucket, Key="x", Body=BODY)
+            client.put_object(Bucket=link_bucket, Key="x", Body=BODY)
     link.up()
-    client.put_object(Bucket=bucket, Key="x", Body=BODY)
+    client.put_object(Bucket=link_bucket, Key="x", Body=BODY)
     assert link.done == {"down": 1}
     link.down()
     with pytest.raises(BotoCoreError):
-        client.head_object(Bucket=bucket, Key="x")
+        client.head_object(Bucket=link_bucket, Key="x")
 
 
-def test_the_seed_chooses_the_same_requests_in_any_order(link: FaultyProxy, client: Any, bucket: str) -> None:
+def test_the_seed_chooses_the_same_requests_in_any_order(link: FaultyProxy, client: Any, link_bucket: str) -> None:
     keys = [f"k{number}" for number in range(40)]
 
     def put(key: str) -> bool:
         try:
-            client.put_object(Bucket=bucket, Key=key, Body=b"1234")
+            client.put_object(Bucket=link_bucket, Key=key, Body=b"1234")
         except ClientError:
             return False
         return True
@@ -156,9 +156,9 @@ def test_the_seed_chooses_the_same_requests_in_any_order(link: FaultyProxy, clie
     assert 5 <= len(first) <= 20
 
 
-def test_something_else_can_happen_right_before_a_request(link: FaultyProxy, client: Any, bucket: str) -> None:
+def test_something_else_can_happen_right_before_a_request(link: FaultyProxy, client: Any, link_bucket: str) -> None:
     happened = []
     link.inject(Fault(kind="act", act=lambda: happened.append(link.count("PUT")), skip=1, times=1))
     for _ in range(3):
-        client.put_object(Bucket=bucket, Key="x", Body=b"1")
+        client.put_object(Bucket=link_bucket, Key="x", Body=b"1")
     assert (happened, link.done["act"]) == ([2], 1)
