@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from airflow_dataflow.errors import InvalidInputError
+from airflow_dataflow.errors import InvalidInputError, TransferError
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ class Parts:
         return f"a file of {self.size:,} bytes in parts of {self.part_bytes:,}"
 
 
+class LostUploadError(TransferError):
+    """What was written of a file is gone, or cannot be used: it has to be begun anew, with all of its parts."""
+
+
 class Upload(ABC):
     """A file in the making, which nobody sees before :meth:`publish`, and which outlives the process that began it.
 
@@ -77,6 +81,7 @@ class Upload(ABC):
         :param data: its bytes.
         :returns: what :meth:`publish` needs to know of it; plain text that a journal keeps.
         :raises TransferError: when the store says that it arrived damaged.
+        :raises LostUploadError: when the store knows nothing of this upload any more.
         """
 
     def read(self, number: int) -> bytes | None:  # noqa: ARG002 - subclasses look
@@ -85,11 +90,12 @@ class Upload(ABC):
 
     @abstractmethod
     def publish(self, tokens: Sequence[str], *, exclusive: bool = False) -> None:
-        """Make the file visible, in place of one that is there.
+        """Make the file visible, in place of one that is there; doing it again, as its answer was lost, is no error.
 
         :param tokens: what :meth:`put` returned for each part, in the order of the parts.
         :param exclusive: refuse to replace a file.
         :raises FileExistsError: when ``exclusive`` and the file is there.
+        :raises LostUploadError: when the store lacks some of the parts.
         """
 
     @abstractmethod
