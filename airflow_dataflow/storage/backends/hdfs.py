@@ -25,6 +25,7 @@ from airflow_dataflow.errors import (
 )
 from airflow_dataflow.storage.backends import Backend
 from airflow_dataflow.storage.backends.local import is_partial
+from airflow_dataflow.storage.hdfs.client import Entry
 from airflow_dataflow.storage.hdfs.faults import (
     FileHeldError,
     HdfsServerError,
@@ -33,6 +34,8 @@ from airflow_dataflow.storage.hdfs.faults import (
     UntrustedError,
 )
 from airflow_dataflow.storage.hdfs.filesystem import HdfsFileSystem
+from airflow_dataflow.storage.hdfs.parts import HdfsUpload, group_of, part_bytes_of, put_whole
+from airflow_dataflow.storage.parts import Parts
 
 _NO_POLICY, _HOT = 0, 7
 _USUAL_REPLICATION = 3
@@ -56,14 +59,49 @@ class HdfsBackend(Backend):
         file.close()
         file.commit()
 
+    # files at once and in parts ---------------------------------------------------------------
+
+    def put(self, path: str, data: bytes | memoryview) -> bool:
+        """Write a small file; it is visible when HDFS has proved that it arrived unharmed."""
+        put_whole(self.fs, path, data)
+        return True
+
+    def read_range(self, path: str, start: int, length: int, *, pin: str | None = None) -> bytes:
+        """Return bytes of a file, in one stream from DataNodes, of which another goes on where one dies."""
+        try:
+            data = self.fs.read_range(path, start, length)
+        except OSError:
+            self.check_pin(path, pin)
+            raise
+        self.check_pin(path, pin)
+        return data
+
+    def part_bytes(self, size: int) -> int:
+        """Return 32 MiB, or 64 MiB for files of more than 8 GiB."""
+        return part_bytes_of(size)
+
+    def begin_upload(self, path: str, *, size: int, part_bytes: int) -> HdfsUpload:
+        """Begin a file whose parts are files of their own until the NameNode joins them."""
+        return HdfsUpload.begin(self.fs, path, Parts(size, part_bytes))
+
+    def resume_upload(self, path: str, handle: str) -> HdfsUpload | None:
+        """Return the upload whose parts another process has written; ``None`` when none of them is there."""
+        return HdfsUpload.resume(self.fs, path, handle)
+
     def remove_unfinished(self, root: str, before: datetime) -> list[str]:
         """Remove the hidden files that killed writers began; the NameNode takes their leases back by itself."""
         limit = before.timestamp() * 1000
+        found: dict[str, list[Entry]] = {}
         try:
-            found = [entry for entry in self.fs.client.tree(root) if is_partial(posixpath.basename(entry.path))]
+            for entry in self.fs.client.tree(root):
+                name = posixpath.basename(entry.path)
+                if is_partial(name) and not entry.is_folder:
+                    found.setdefault(group_of(name), []).append(entry)
         except FileNotFoundError:
             return []
-        left = [entry.path for entry in found if not entry.is_folder and entry.modified_milliseconds < limit]
+        # The first parts of a long upload are old, and wanted.
+        groups = [group for group in found.values() if max(entry.modified_milliseconds for entry in group) < limit]
+        left = [entry.path for group in groups for entry in group]
         return [path for path in left if self.fs.client.delete(path, recursive=False)]
 
     def checksum(self, path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,9 @@ class Source(Protocol):
 
 class HdfsClient(Protocol):
     """A way to HDFS. Errors are Python's own, or those of :mod:`airflow_dataflow.storage.hdfs.faults`."""
+
+    checks_bytes: ClassVar[bool]
+    """Whether checksums go along with all bytes, so that damaged ones are refused at the end of the way."""
 
     def info(self, path: str) -> Entry:
         """Describe a file or folder."""

@@ -101,8 +101,15 @@ class HdfsWriter(io.RawIOBase):
         self._delivered = 0
         self._other_way = other_way
         self._refusals = 0
+        self.is_checked = True
+        """Whether all bytes went a way on which HDFS refuses those that arrive damaged."""
 
     # what a file can do -----------------------------------------------------------------------
+
+    @property
+    def partial(self) -> str:
+        """Path under which a file that is closed lies until :meth:`commit`."""
+        return self._partials[-1]
 
     def writable(self) -> bool:
         """Return ``True``."""
@@ -197,6 +204,7 @@ class HdfsWriter(io.RawIOBase):
         # hdfs-native goes back to the DataNodes that the NameNode names, dead ones too, until that has noticed; a
         # DataNode that writes for WebHDFS avoids them.
         client = self._other_way if self._other_way is not None and self._refusals > 1 else self._client
+        self.is_checked &= client.checks_bytes
         if not self._window.start:
             self._partials.append(partial_name(posixpath.dirname(self.path)))
             return client.create(self._partials[-1]), 0

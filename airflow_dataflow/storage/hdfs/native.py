@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_dataflow.storage.hdfs.client import Entry
 from airflow_dataflow.storage.hdfs.faults import HdfsServerError, UnreachableError, fault
@@ -32,6 +32,8 @@ class NativeHdfs:
 
     :param options: complete options of the cluster, with the addresses for this protocol.
     """
+
+    checks_bytes: ClassVar[bool] = True
 
     def __init__(self, options: HdfsConnection) -> None:
         from hdfs_native import Client

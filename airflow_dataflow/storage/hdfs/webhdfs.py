@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_dataflow.errors import MissingPackageError
 from airflow_dataflow.storage.hdfs.client import Entry
@@ -41,6 +41,8 @@ class WebHdfs:
     :param options: complete options of the cluster.
     :raises MissingPackageError: when the package ``hdfs`` is not installed.
     """
+
+    checks_bytes: ClassVar[bool] = False
 
     def __init__(self, options: HdfsConnection) -> None:
         self.options = options
