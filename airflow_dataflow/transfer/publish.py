@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_dataflow.datasets.catalog.catalog import Replica
+from airflow_dataflow.datasets.manifest import Manifest
 from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.directory import Directory
@@ -41,14 +42,12 @@ def publish(
     :raises InvalidInputError: when the target already has another content under the same version.
     :raises TransferError: when bytes arrived changed, or the connection broke, several times in a row.
     """
-    target = Directory.from_url(_without_credentials(target_url), storage_options)
+    target = Directory.from_url(without_credentials(target_url), storage_options)
     total = TransferReport()
     for reference in references:
         manifest = store.manifest(reference)
         place = target.child(f"{manifest.dataset}/{manifest.version}")
-        published = Replica(
-            dataset=manifest.dataset, version=manifest.version, location=_short(place.url), tier=None, url=place.url
-        )
+        published = published_copy(manifest, place.url)
         report = copy_version_files(manifest, store.directory(manifest, purpose="publish"), place, progress=progress)
         store.catalog.put_replica(published)
         log.info("published %s to %s: %s", manifest.reference, place.url, report)
@@ -56,7 +55,11 @@ def publish(
     return total
 
 
-def _without_credentials(url: str) -> str:
+def without_credentials(url: str) -> str:
+    """Return a URL that may be recorded.
+
+    :raises InvalidInputError: when it carries credentials.
+    """
     parts = urlsplit(url)
     if parts.password is not None or parts.query:
         raise InvalidInputError(
@@ -66,7 +69,12 @@ def _without_credentials(url: str) -> str:
     return url
 
 
-def _short(location: str) -> str:
-    if len(location) > _LONGEST_LOCATION:
-        raise InvalidInputError(f"{location} has {len(location)} characters; the catalog keeps {_LONGEST_LOCATION}")
-    return location
+def published_copy(manifest: Manifest, url: str) -> Replica:
+    """Return the catalog's description of a version's copy outside the store.
+
+    :param url: URL of the version's folder there.
+    :raises InvalidInputError: when the URL is longer than the catalog can keep.
+    """
+    if len(url) > _LONGEST_LOCATION:
+        raise InvalidInputError(f"{url} has {len(url)} characters; the catalog keeps {_LONGEST_LOCATION}")
+    return Replica(dataset=manifest.dataset, version=manifest.version, location=url, tier=None, url=url)

@@ -31,6 +31,7 @@ from airflow_dataflow.registry import make
 from airflow_dataflow.scheduling.network import Link, Network
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.store import Store
+from airflow_dataflow.transfer.publish import without_credentials
 
 _KEYS = ("sites", "links", "switches")
 _LONGEST_NAME = 100
@@ -270,7 +271,7 @@ def _items(content: Mapping[str, Any], key: str) -> list[tuple[int, Mapping[str,
 
 def _mapping(what: str, item: Any) -> Mapping[str, Any]:
     if not isinstance(item, Mapping):
-        raise InvalidInputError(f"{what} of the topology is not a mapping, but {item!r:.80}")
+        raise InvalidInputError(f"{what} of the topology is not a mapping with names and values")
     return item
 
 
@@ -285,4 +286,4 @@ def open_site(store: Store, site: Site, open_url: Open | None = None) -> Directo
         return store.tier(site.tier).directory
     if open_url is not None:
         return open_url(site)
-    return Directory.from_url(str(site.url), site.storage_options)
+    return Directory.from_url(without_credentials(str(site.url)), site.storage_options)
