@@ -14,6 +14,10 @@ _PARTS_A_LINE = 100
 """Some logs have room for short lines only."""
 
 
+# ASCII, so that nothing in a path can end a line or be refused by a database.
+_encoder = json.JSONEncoder(separators=(",", ":"))
+
+
 class Recorder:
     """Makes the lines for what has changed, so that a file of 10,000 parts is not written anew for each of them."""
 
@@ -23,33 +27,32 @@ class Recorder:
     def knows(self, files: Mapping[str, FileProgress]) -> None:
         """Take files for written, as an earlier attempt has left them."""
         for path, progress in files.items():
-            self._remember(path, progress, dict(progress.parts))
+            if progress.target_stamp is None:
+                self._known[path] = (_check(_head(progress)), dict(progress.parts))
 
     def lines(self, files: Mapping[str, FileProgress]) -> list[str]:
         """Return the lines that are to be appended, and take them for written."""
         found: list[str] = []
         for path, progress in files.items():
-            # At one moment: other threads go on adding to it. Once the file is whole, nobody asks for them.
-            parts = dict(progress.parts) if progress.target_stamp is None else {}
-            found += self._lines(path, progress, parts)
-            self._remember(path, progress, parts)
+            if progress.target_stamp is None:
+                found += self._lines(path, progress)
+            else:  # nobody asks for its parts any more
+                self._known.pop(path, None)
+                found.append(_dump({"path": path, **_head(progress), "parts": {}}))
         return found
 
-    def _lines(self, path: str, progress: FileProgress, parts: dict[int, tuple[str, str]]) -> Iterator[str]:
-        check = _check(progress)
+    def _lines(self, path: str, progress: FileProgress) -> Iterator[str]:
+        parts = dict(progress.parts)  # at one moment: other threads go on adding to it
+        head = _head(progress)
+        check = _check(head)
         written, known = self._known.get(path, (None, {}))
         if check != written or not known.keys() <= parts.keys():
             known = {}
-            yield _dump({"path": path, **_head(progress), "parts": {}})
+            yield _dump({"path": path, **head, "parts": {}})
         new = [(number, part) for number, part in parts.items() if known.get(number) != part]
         for start in range(0, len(new), _PARTS_A_LINE):
             yield _dump({"path": path, "of": check, "parts": dict(new[start : start + _PARTS_A_LINE])})
-
-    def _remember(self, path: str, progress: FileProgress, parts: dict[int, tuple[str, str]]) -> None:
-        if progress.target_stamp is None:
-            self._known[path] = (_check(progress), parts)
-        else:
-            self._known.pop(path, None)
+        self._known[path] = (check, parts)
 
 
 def replay(lines: Iterable[str]) -> dict[str, FileProgress]:
@@ -67,7 +70,7 @@ def replay(lines: Iterable[str]) -> dict[str, FileProgress]:
             if "of" not in record:
                 heads[path] = {name: record[name] for name in _HEAD}
                 parts[path] = new
-            elif path in heads and _check_of(heads[path]) == record["of"]:
+            elif path in heads and _check(heads[path]) == record["of"]:
                 # Parts of an upload whose own line is lost would be mixed with those of another.
                 parts[path].update(new)
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -87,14 +90,9 @@ def _head(progress: FileProgress) -> dict[str, Any]:
     return {name: getattr(progress, name) for name in _HEAD}
 
 
-def _check(progress: FileProgress) -> str:
-    return _check_of(_head(progress))
-
-
-def _check_of(head: Mapping[str, Any]) -> str:
+def _check(head: Mapping[str, Any]) -> str:
     return xxhash.xxh3_64_hexdigest(_dump(head).encode())
 
 
 def _dump(value: Any) -> str:
-    # ASCII, so that nothing in a path can end a line or be refused by a database.
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return _encoder.encode(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from itertools import takewhile
 
 import sqlalchemy as sa
 import zstandard
@@ -143,12 +143,9 @@ def _merge(connection: Connection, transfer: str, owner: str) -> None:
         return
     records = sa.select(transfer_records.c.number, transfer_records.c.content)
     of_transfer = transfer_records.c.transfer == transfer
-    small: list[sa.Row[Any]] = []
     last = records.where(of_transfer).order_by(transfer_records.c.number.desc()).limit(_MOST_SMALL)
-    for row in connection.execute(last):
-        if len(row.content) >= _SMALL_BYTES:
-            break
-        small.insert(0, row)
+    found = connection.execute(last).all()
+    small = list(takewhile(lambda row: len(row.content) < _SMALL_BYTES, found))[::-1]
     if len(small) > 1:
         lines = [line for row in small for line in _unpacked(row.content)]
         numbers = [row.number for row in small]
