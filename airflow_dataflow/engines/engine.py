@@ -24,7 +24,8 @@ from typing import Literal, Protocol
 import polars as pl
 import pyarrow as pa
 
-from airflow_dataflow.storage.directory import Directory, HashingWriter
+from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.writing import HashingWriter
 
 FILE = "__file"
 """Column with the number of a row's file: its place in the list given to :meth:`Engine.scan`, from 0."""

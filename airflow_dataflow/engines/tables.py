@@ -17,7 +17,7 @@ from airflow_dataflow.errors import CorruptDataError, InvalidInputError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from airflow_dataflow.storage.directory import HashingWriter
+    from airflow_dataflow.storage.writing import HashingWriter
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from airflow_dataflow.ingest.options import IngestOptions
 from airflow_dataflow.ingest.readers import LINE
 from airflow_dataflow.ingest.rejects import QUARANTINE, Rejects
 from airflow_dataflow.ingest.staging import Staged
-from airflow_dataflow.storage.directory import HashingWriter
+from airflow_dataflow.storage.writing import HashingWriter
 
 
 class Output(Protocol):

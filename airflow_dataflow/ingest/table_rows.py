@@ -25,7 +25,8 @@ from airflow_dataflow.ingest.rejects import QUARANTINE, Rejects
 from airflow_dataflow.ingest.table_options import TableOptions
 from airflow_dataflow.ingest.table_window import Window, column_named
 from airflow_dataflow.progress import Progress
-from airflow_dataflow.storage.directory import Directory, HashingWriter
+from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.writing import HashingWriter
 
 _RANGED = (pa.types.is_integer, pa.types.is_decimal, pa.types.is_date, pa.types.is_timestamp, pa.types.is_string)
 _IN_ONE_FILE = IngestOptions(part_rows=2**62, part_bytes=2**62)

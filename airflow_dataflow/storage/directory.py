@@ -4,89 +4,35 @@ from __future__ import annotations
 
 import posixpath
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from airflow_dataflow.errors import InvalidInputError, NotFoundError
+from airflow_dataflow.errors import InvalidInputError, NotFoundError, UnsupportedError
 from airflow_dataflow.storage.backends import ArchiveState, Backend, backend_of, errors_explained, open_url
 from airflow_dataflow.storage.backends.local import is_partial
 from airflow_dataflow.storage.counting import CountedFile, ReadTally
-from airflow_dataflow.storage.digest import Digest, digest_of
-from airflow_dataflow.storage.listing import modified_at
+from airflow_dataflow.storage.digest import CHUNK_BYTES, digest_of
+from airflow_dataflow.storage.listing import FoundFile, list_pinned, modified_at
+from airflow_dataflow.storage.overlay import Overlay
+from airflow_dataflow.storage.writing import HashingWriter
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+    from airflow_dataflow.storage.packed import Packs
+    from airflow_dataflow.storage.parts import Upload
+
 _READ_BYTES = 8 << 20
 """What an object store is asked for at a time; fsspec's 50 MB would add up when several files are open."""
 
-
-class HashingWriter:
-    """A file being written, which knows the digest and size of what went into it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._digest = Digest()
-        self.bytes_written = 0
-        self.closed = False
-        self.rows: int | None = None
-        """Rows of a table file; set it before the block ends."""
-        self.failure: OSError | None = None
-        """What went wrong while writing; libraries that write through this file wrap it beyond recognition."""
-
-    @property
-    def digest(self) -> str:
-        """Digest of the bytes written so far."""
-        return str(self._digest)
-
-    def write(self, data: Any) -> int:
-        """Write ``data`` (bytes or any buffer) and return its size in bytes."""
-        view = memoryview(data).cast("B")
-        with self._failure_kept():
-            self._file.write(view)
-        self._digest.update(view)
-        self.bytes_written += len(view)
-        return len(view)
-
-    @contextmanager
-    def _failure_kept(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self.failure = error
-            raise
-
-    def tell(self) -> int:
-        """Return the position, which is the number of bytes written."""
-        return self.bytes_written
-
-    def flush(self) -> None:
-        """Hand buffered bytes to the file system."""
-        with self._failure_kept():
-            self._file.flush()
-
-    def close(self) -> None:
-        """Mark as closed; the block that opened the file decides its fate."""
-        self.closed = True
-
-    def writable(self) -> bool:
-        """Return ``True``."""
-        return True
-
-    def readable(self) -> bool:
-        """Return ``False``."""
-        return False
-
-    def seekable(self) -> bool:
-        """Return ``False``."""
-        return False
+Answer = TypeVar("Answer")
 
 
 class Directory:
-    """A folder on an fsspec file system.
+    """A folder on an fsspec file system; files in packs look like others, see :mod:`airflow_dataflow.storage.layout`.
 
     :param fs: the file system.
     :param root: the folder's path as the file system knows it.
@@ -106,14 +52,22 @@ class Directory:
         self.root = root.rstrip("/") or "/"
         self.storage_class = storage_class
         self.tally = tally
+        self._above: tuple[Directory, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # Counts belong to the process that opened the store; another one would count where nobody looks.
-        return self.__dict__ | {"tally": None}
+        return {name: value for name, value in self.__dict__.items() if name != "overlay"} | {"tally": None}
+
+    @cached_property
+    def overlay(self) -> Overlay:
+        """What of the folder lies in packs."""
+        return Overlay(self, self._above)
 
     def counted(self, tally: ReadTally) -> Directory:
         """Return this folder, with somebody who counts what is read."""
-        return Directory(self.fs, self.root, storage_class=self.storage_class, tally=tally)
+        same = Directory(self.fs, self.root, storage_class=self.storage_class, tally=tally)
+        same._above = self._above
+        return same
 
     @classmethod
     def from_url(
@@ -171,7 +125,9 @@ class Directory:
 
     def child(self, relative: str) -> Directory:
         """Return the folder ``relative`` below this one."""
-        return Directory(self.fs, self.path(relative), storage_class=self.storage_class, tally=self.tally)
+        child = Directory(self.fs, self.path(relative), storage_class=self.storage_class, tally=self.tally)
+        child._above = (self, relative)
+        return child
 
     def parent(self) -> tuple[Directory, str]:
         """Return the folder that this one lies in, and its name there."""
@@ -184,10 +140,10 @@ class Directory:
 
     def size(self, relative: str) -> int | None:
         """Return the size of a file in bytes, ``None`` when it is not there."""
-        path = self.path(relative)
         try:
-            with errors_explained(relative, self.backend, path):
-                return int(self.fs.info(path)["size"])
+            return self._either(
+                relative, lambda path: int(self.fs.info(path)["size"]), lambda packs: packs.files[relative].bytes
+            )
         except FileNotFoundError:
             return None
 
@@ -197,19 +153,21 @@ class Directory:
         Files that are being written at the moment are left out, and so are the empty keys that end in ``/``, by which
         the consoles of object stores make folders.
         """
-        self.fs.invalidate_cache()
-        try:
-            with errors_explained("the list of files", self.backend, self.root):
-                found = self.fs.find(self.root, detail=True)
-        except FileNotFoundError:
-            return {}
+        return {path: file.bytes for path, file in self.listing().items()}
+
+    def listing(self) -> dict[str, FoundFile]:
+        """Return what :meth:`files` returns, with the stamps that pin files, from one listing."""
+        with errors_explained("the list of files", self.backend, self.root):
+            found = list_pinned(self.backend, self.root).files
         prefix = self.root.rstrip("/") + "/"
-        sizes = {path[len(prefix) :]: int(info["size"]) for path, info in found.items() if path.startswith(prefix)}
-        return {
-            path: sizes[path]
-            for path in sorted(sizes)
-            if path and not path.endswith("/") and not is_partial(posixpath.basename(path))
-        }
+        plain = {path[len(prefix) :]: file for path, file in found.items() if path.startswith(prefix)}
+        return self.overlay.merged(
+            {
+                path: file
+                for path, file in plain.items()
+                if path and not path.endswith("/") and not is_partial(posixpath.basename(path))
+            }
+        )
 
     def read(self, relative: str) -> bytes:
         """Return the content of a small file.
@@ -228,16 +186,84 @@ class Directory:
         path = self.path(relative)
         with errors_explained(relative, self.backend, path):
             with self._file_expected(relative, path):
-                file = self.backend.open(path, block_size=_READ_BYTES)
+                file = self._either(
+                    relative,
+                    lambda path: self.backend.open(path, block_size=_READ_BYTES),
+                    lambda packs: packs.open(relative),
+                )
             with file if self.tally is None else CountedFile(file, path, self.tally) as opened:
                 yield cast(BinaryIO, opened)
+
+    def read_range(self, relative: str, start: int, length: int, *, pin: str | None = None) -> bytes:
+        """Return bytes of a file, see :meth:`Backend.read_range`.
+
+        :raises NotFoundError: when it is not there.
+        :raises SourceChangedError: when it is not as it was when :meth:`stamp` returned ``pin``.
+        """
+        path = self.path(relative)
+        with self._file_expected(relative, path):
+            data = self._either(
+                relative,
+                lambda path: self.backend.read_range(path, start, length, pin=pin),
+                lambda packs: packs.read(relative, start, length, pin=pin),
+            )
+        if self.tally is not None:
+            self.tally.count(path, len(data))
+        return data
+
+    def stamp(self, relative: str) -> str | None:
+        """Return what differs after every change of a file, see :meth:`Backend.stamp`.
+
+        :raises NotFoundError: when it is not there.
+        """
+        with self._file_expected(relative, self.path(relative)):
+            return self._either(relative, self.backend.stamp, lambda packs: packs.stamp(relative))
+
+    def check_pin(self, relative: str, pin: str | None) -> None:
+        """Make sure that a file is as it was, see :meth:`Backend.check_pin`."""
+        packs = self.overlay.known(relative)
+        if packs is not None:
+            packs.check_pin(relative, pin)
+        else:
+            with errors_explained(relative, self.backend, self.path(relative)):
+                self.backend.check_pin(self.path(relative), pin)
+
+    def _either(
+        self, relative: str, plain: Callable[[str], Answer], packed: Callable[[Packs], Answer], *, what: str = ""
+    ) -> Answer:
+        """Return what ``plain`` returns for the path of a file, or ``packed`` when the file lies in packs."""
+        packs = self.overlay.known(relative)
+        if packs is not None:
+            return packed(packs)
+        path = self.path(relative)
+        try:
+            with errors_explained(what or relative, self.backend, path):
+                return plain(path)
+        except (FileNotFoundError, NotFoundError):
+            packs = self.overlay.look(relative)
+            if packs is None:
+                raise
+        return packed(packs)
+
+    def is_packed(self, relative: str) -> bool:
+        """Tell whether a file lies in packs, so that only this package can read it."""
+        try:
+            return self._either(relative, lambda path: self.fs.info(path) is None, lambda _packs: True)
+        except FileNotFoundError:
+            return False
 
     def hand_out(self, relative: str, *, expected_bytes: int) -> str:
         """Return the path of a file for somebody who reads all of it without this package, such as Spark.
 
         :param expected_bytes: size of the file; what counts as read.
+        :raises UnsupportedError: when it lies in packs.
         """
         path = self.path(relative)
+        if self.is_packed(relative):
+            raise UnsupportedError(
+                f"{relative} in {self.url} lies in packs, which only dataflow reads: copy the version to another tier "
+                "first ('dataflow transfer VERSION TIER')"
+            )
         if self.tally is not None:
             self.tally.count(path, expected_bytes)
         return path
@@ -262,6 +288,31 @@ class Directory:
                 if writer is not None and writer.failure is not None and writer.failure is not error:
                     raise writer.failure from error
                 raise
+        self.overlay.written(relative)
+
+    def put(self, relative: str, data: bytes | memoryview) -> str | bool | None:
+        """Write a small file at once, see :meth:`Backend.put`."""
+        path = self._goal(relative)
+        with errors_explained(relative, self.backend, path):
+            proof = self.backend.put(path, data)
+        self.overlay.written(relative)
+        return proof
+
+    def begin_upload(self, relative: str, *, size: int, part_bytes: int) -> Upload:
+        """Begin a file that is written in parts, see :meth:`Backend.begin_upload`."""
+        path = self._goal(relative)
+        with errors_explained(relative, self.backend, path):
+            upload = self.backend.begin_upload(path, size=size, part_bytes=part_bytes)
+        self.overlay.written(relative)
+        return upload
+
+    def resume_upload(self, relative: str, handle: str) -> Upload | None:
+        """Return an upload that another process has begun, see :meth:`Backend.resume_upload`."""
+        path = self._goal(relative)
+        with errors_explained(relative, self.backend, path):
+            upload = self.backend.resume_upload(path, handle)
+        self.overlay.written(relative)
+        return upload
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
@@ -282,15 +333,28 @@ class Directory:
 
     def checksum(self, relative: str) -> str | None:
         """Return the checksum that the store itself keeps of a file, see :meth:`Backend.checksum`."""
-        path = self.path(relative)
-        with errors_explained(relative, self.backend, path):
-            return self.backend.checksum(path)
+        return self._either(relative, self.backend.checksum, lambda _packs: None)
 
     def copy(self, relative: str, target: Directory, target_relative: str) -> None:
-        """Copy a file into another folder of the same file system, without moving its bytes through this process."""
+        """Copy a file into another folder of the same file system, without moving its bytes through this process.
+
+        Those of a file in packs do move through it.
+        """
         goal = target._goal(target_relative)
-        with errors_explained(target_relative, target.backend, goal):
-            target.backend.copy(self.hand_out(relative, expected_bytes=0), goal)
+        self._either(
+            relative,
+            lambda path: target.backend.copy(path, goal),
+            lambda packs: target._fill(target_relative, packs.open(relative)),
+            what=target_relative,
+        )
+        target.overlay.written(target_relative)
+        if self.tally is not None:
+            self.tally.count(self.path(relative), 0)
+
+    def _fill(self, relative: str, file: BinaryIO) -> None:
+        with file, self.create(relative) as writer:
+            while chunk := file.read(CHUNK_BYTES):
+                writer.write(chunk)
 
     def share(self, relative: str, target: Directory, target_relative: str) -> bool:
         """Make a file in another folder of the same file system out of the stored bytes of one in this folder.
@@ -298,12 +362,22 @@ class Directory:
         :returns: whether that was possible; ``False`` leaves everything as it was.
         """
         goal = target._goal(target_relative)
-        with errors_explained(target_relative, self.backend, goal):
-            return self.backend.share(self.hand_out(relative, expected_bytes=0), goal)
+        shared = self._either(
+            relative,
+            lambda path: self.backend.share(path, goal),
+            lambda _packs: False,
+            what=target_relative,
+        )
+        if shared:
+            target.overlay.written(target_relative)
+            if self.tally is not None:
+                self.tally.count(self.path(relative), 0)
+        return shared
 
     def is_untouched(self, relative: str, *, since: str) -> bool:
         """Tell whether a file has surely not changed since another in this folder was written."""
-        return self.backend.is_untouched(self.path(relative), self.path(since))
+        packed = self.overlay.known(relative) is not None
+        return not packed and self.backend.is_untouched(self.path(relative), self.path(since))
 
     def archive_state(self, relative: str) -> ArchiveState:
         """Tell whether a file can be read now.
@@ -337,6 +411,7 @@ class Directory:
         path = self.path(relative)
         with errors_explained(relative, self.backend, path), suppress(FileNotFoundError):
             self.fs.rm_file(path)
+        self.overlay.drop([relative])
 
     def remove_all(self) -> None:
         """Remove the folder and all that is in it; one that is not there is no error."""

@@ -12,8 +12,9 @@ from typing import Any
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Kind, Manifest, Rows, SourceFile
 from airflow_dataflow.errors import BusyError, InvalidInputError, NotFoundError, TransferError
 from airflow_dataflow.storage.digest import CHUNK_BYTES
-from airflow_dataflow.storage.directory import Directory, HashingWriter
+from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.parallel import files_in_parallel
+from airflow_dataflow.storage.writing import HashingWriter
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from airflow_dataflow.storage.digest import Digest
-from airflow_dataflow.storage.directory import Directory, HashingWriter
+from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.writing import HashingWriter
 
 MIB = 1 << 20
 LARGE = bytes(range(256)) * (4096 * 21)

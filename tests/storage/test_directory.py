@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_dataflow.errors import InvalidInputError, MissingPackageError, StorageFullError
-from airflow_dataflow.storage.directory import Directory, HashingWriter
+from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.writing import HashingWriter
 
 
 @pytest.fixture
