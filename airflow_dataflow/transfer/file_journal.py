@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow_dataflow.errors import AccessDeniedError, BusyError
@@ -58,7 +59,9 @@ class FileLog:
         if len(shortest) < len(lines) or not lines:
             self._replace(shortest)
         else:
-            os.ftruncate(self._file, len(self._content()))
+            whole = len(self._content())
+            if whole < os.fstat(self._file).st_size:
+                os.ftruncate(self._file, whole)
             os.lseek(self._file, 0, os.SEEK_END)
 
     def _locked(self) -> int:
@@ -134,3 +137,16 @@ class FileJournal(LogJournal):
 
     def __init__(self, folder: Path, transfer: str, target: str) -> None:
         super().__init__(FileLog(folder, transfer, target))
+
+
+def journals_in(folder: Path) -> list[tuple[str, str, datetime]]:
+    """Return id, target and time of the last change of all journals in a folder."""
+    found = []
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        try:
+            with path.open("rb") as file:
+                target = json.loads(file.readline())["target"]
+            found.append((path.stem, target, datetime.fromtimestamp(path.stat().st_mtime, UTC)))
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # it has just ended, or is no journal
+    return found

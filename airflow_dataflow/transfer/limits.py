@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,21 @@ _LOOK_SECONDS = 0.2
 """Longest time between two looks at whether the transfer was stopped."""
 _BURST_SECONDS = 0.25
 """What may go at once after a pause, as a share of a second of the limit."""
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+def bytes_of(text: str) -> int:
+    """Return the bytes that a person wrote as ``20MB``, ``1.5 GiB`` or ``500k``.
+
+    :raises InvalidInputError: when it is no such size.
+    """
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]i?)?b?(?:/s)?\s*", text.lower())
+    size = int(float(found[1]) * _UNITS[found[2] or ""]) if found else 0
+    if size < 1:
+        raise InvalidInputError(f"{text!r} is no size; write one such as 20MB, 1.5GiB or 500k")
+    return size
 
 
 class StoppedError(TransferError):
@@ -46,9 +62,12 @@ class Limits:
         for name, value in content.items():
             if name not in names:
                 raise InvalidInputError(f"limits have no {name!r}{did_you_mean(str(name), names)}")
+        rate = content.get("bytes_per_second")
+        given = dict(content) | {"bytes_per_second": bytes_of(rate) if isinstance(rate, str) else rate}
+        for name, value in given.items():
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise InvalidInputError(f"{name} must be a whole number of at least 1, or null, got {value!r}")
-        return cls(**content)
+        return cls(**given)
 
     def __str__(self) -> str:
         rate = "no limit" if self.bytes_per_second is None else f"{self.bytes_per_second:,}"
