@@ -22,6 +22,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_dataflow.operators.arrivals",
                     "airflow_dataflow.operators.cleaning",
                     "airflow_dataflow.operators.features",
+                    "airflow_dataflow.operators.replication",
                     "airflow_dataflow.operators.storage",
                     "airflow_dataflow.operators.training",
                     "airflow_dataflow.operators.transfer",

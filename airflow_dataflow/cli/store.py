@@ -130,15 +130,16 @@ def database(url: str) -> tuple[sa.URL, str] | None:
     return database_url(dialect, conn_id), table or ""
 
 
-def place(url: str) -> tuple[str, dict[str, Any]]:
+def place(url: str, conn_id: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return a URL without a connection in it, and what fsspec needs to open it.
 
     :param url: path, or URL; ``s3://aws_default@bucket/key`` takes the credentials of an Airflow connection, and
         without one those of the environment count.
+    :param conn_id: Airflow connection that opens it; wins over the one in the URL.
     """
-    if "@" not in url.partition("://")[2].partition("/")[0]:
+    if conn_id is None and "@" not in url.partition("://")[2].partition("/")[0]:
         return url, {}
     _read_connections_from_the_database()
     from airflow_dataflow.hooks.storage import split_conn_id, storage_options
 
-    return split_conn_id(url)[0], storage_options(url)
+    return split_conn_id(url)[0], storage_options(url, conn_id)

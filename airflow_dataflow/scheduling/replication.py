@@ -110,7 +110,7 @@ def plan_replication(
     """
     if objective not in get_args(Objective):
         raise InvalidInputError(f"no objective named {objective!r}{did_you_mean(objective, get_args(Objective))}")
-    wanted = [site for site in dict.fromkeys(targets) if site != source]
+    wanted = sorted({*targets} - {source})
     network.check(source, *wanted, *relays)
     if not wanted:
         raise InvalidInputError(f"a replication from {source!r} needs at least one other site as its target")

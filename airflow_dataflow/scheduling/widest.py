@@ -9,7 +9,7 @@ from airflow_dataflow.scheduling.cheapest import cheapest_tree, pruned
 from airflow_dataflow.scheduling.network import Network, Tree
 
 _ALL_MOVES = 16
-"""Up to this number of sites every move is tried; beyond, those of the sites that the rate depends on."""
+"""Up to this number of sites every change is tried, from every start; beyond, those that the rate depends on."""
 
 Score = tuple[float, int, float, int]
 
@@ -63,8 +63,8 @@ def widest_tree(
         )
 
     search = _Search(network, source, tuple(wanted), tuple(sorted(set(relays) - {source, *wanted})), score)
-    starts = [tree for tree in search.starts() if tree is not None]
-    best = min((search.improved(tree) for tree in starts), key=score)
+    starts = sorted((tree for tree in search.starts() if tree is not None), key=score)
+    best = min((search.improved(tree) for tree in starts[: None if len(wanted) <= _ALL_MOVES else 2]), key=score)
     return "degree-limited widest tree, by local search", best
 
 
@@ -120,13 +120,15 @@ class _Search:
         return min(capacity / (users[name] + 1) for name, capacity in self.network.limits(*pair))
 
     def improved(self, tree: dict[str, str]) -> dict[str, str]:
-        """Make the best single change, as long as one makes the tree better."""
-        now = self.score(tree)
+        """Make one change after the other, as long as one makes the tree better."""
         while True:
-            best = min(self._neighbours(tree), key=self.score, default=tree)
-            if not self.score(best) < now:
+            now = self.score(tree)
+            better = (other for other in self._neighbours(tree) if self.score(other) < now)
+            # The best change leads farthest; among many sites the first one has to do.
+            found = min(better, key=self.score, default=None) if len(tree) <= _ALL_MOVES else next(better, None)
+            if found is None:
                 return tree
-            tree, now = best, self.score(best)
+            tree = found
 
     def _neighbours(self, tree: dict[str, str]) -> Iterator[dict[str, str]]:
         links = self.network.links

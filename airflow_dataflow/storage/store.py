@@ -15,6 +15,7 @@ from airflow_dataflow.errors import BusyError, CorruptDataError, InvalidInputErr
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.draft import VersionDraft, verify_all
 from airflow_dataflow.storage.reading import ReadLog
+from airflow_dataflow.storage.staging import remove_abandoned_parts
 from airflow_dataflow.storage.tier import TIER_CLASSES, Tier
 
 log = logging.getLogger(__name__)
@@ -205,7 +206,8 @@ class Store:
     # upkeep -----------------------------------------------------------------------------------
 
     def sweep(self, *, grace: timedelta, now: datetime | None = None) -> list[str]:
-        """Remove what killed processes left behind: versions without a manifest, half files, unfinished uploads.
+        """Remove what killed processes left behind: versions without a manifest, parts that were to be passed on to
+        other sites, half files, unfinished uploads.
 
         :param grace: how long an unfinished version may take. What a process on this machine is writing is never
             removed, however long it takes; on a tier without locks the grace alone protects it.
@@ -220,6 +222,7 @@ class Store:
                 if self._sweep_folder(folder, limit):
                     log.info("swept %s: no manifest, unchanged for %s", folder.url, grace)
                     removed.append(folder.url)
+            removed += remove_abandoned_parts(tier.directory, limit)
             removed += tier.directory.remove_unfinished(limit)
         return removed
 
