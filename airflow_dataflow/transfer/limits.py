@@ -59,7 +59,7 @@ class Limits:
             return cls()
         if not isinstance(content, Mapping):
             raise InvalidInputError(f"limits are a mapping of {' and '.join(names)}, got {content!r}")
-        for name, value in content.items():
+        for name in content:
             if name not in names:
                 raise InvalidInputError(f"limits have no {name!r}{did_you_mean(str(name), names)}")
         rate = content.get("bytes_per_second")

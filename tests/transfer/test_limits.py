@@ -164,7 +164,7 @@ def test_sizes_that_people_write(text: str, size: int) -> None:
     assert bytes_of(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "MB", "-1", "0", "0.1", "20 parsecs", "1e6", "١ MB "])
+@pytest.mark.parametrize("text", ["", "MB", "-1", "0", "0.1", "20 parsecs", "1e6"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError, match="is no size"):
         bytes_of(text)
