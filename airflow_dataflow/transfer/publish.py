@@ -14,6 +14,9 @@ from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.transfer.copy import copy_version_files
+from airflow_dataflow.transfer.journal import Journal
+from airflow_dataflow.transfer.limits import Control
+from airflow_dataflow.transfer.options import TransferOptions
 from airflow_dataflow.transfer.report import TransferReport
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,9 @@ def publish(
     target_url: str,
     *,
     storage_options: dict[str, Any] | None = None,
+    options: TransferOptions | None = None,
+    journal: Journal | None = None,
+    control: Control | None = None,
     progress: Progress = no_progress,
 ) -> TransferReport:
     """Copy versions to ``<target_url>/<dataset>/<version>/`` and record them in the catalog as published.
@@ -38,20 +44,30 @@ def publish(
     :param references: versions, e.g. ``["support/dialogs@latest"]``.
     :param target_url: folder or prefix, without credentials in it.
     :param storage_options: what fsspec's file system of the target takes, credentials included; never logged.
-    :param progress: told about every file.
+    :param options: how to transfer; a dry run returns the report of what would be done.
+    :param journal: what earlier attempts have done; cleared in the end.
+    :param control: limits, and a stop from outside.
+    :param progress: told about every file and part.
     :raises InvalidInputError: when the target already has another content under the same version.
     :raises TransferError: when bytes arrived changed, or the connection broke, several times in a row.
     """
     target = Directory.from_url(without_credentials(target_url), storage_options)
+    how = options or TransferOptions()
     total = TransferReport()
     for reference in references:
         manifest = store.manifest(reference)
         place = target.child(f"{manifest.dataset}/{manifest.version}")
         published = published_copy(manifest, place.url)
-        report = copy_version_files(manifest, store.directory(manifest, purpose="publish"), place, progress=progress)
-        store.catalog.put_replica(published)
-        log.info("published %s to %s: %s", manifest.reference, place.url, report)
+        source = store.directory(manifest, purpose="publish")
+        report = copy_version_files(
+            manifest, source, place, options=how, journal=journal, control=control, progress=progress
+        )
+        if not how.dry_run:
+            store.catalog.put_replica(published)
+            log.info("published %s to %s: %s", manifest.reference, place.url, report)
         total += report
+    if journal is not None and not how.dry_run:
+        journal.clear()
     return total
 
 

@@ -13,6 +13,9 @@ from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
 from airflow_dataflow.transfer.copy import copy_version_files
+from airflow_dataflow.transfer.journal import Journal
+from airflow_dataflow.transfer.limits import Control
+from airflow_dataflow.transfer.options import TransferOptions
 from airflow_dataflow.transfer.report import TransferReport
 
 log = logging.getLogger(__name__)
@@ -32,22 +35,49 @@ class Move:
     """Bytes of its files."""
 
 
-def copy_version(store: Store, reference: str, target: str, *, progress: Progress = no_progress) -> TransferReport:
+def copy_version(
+    store: Store,
+    reference: str,
+    target: str,
+    *,
+    options: TransferOptions | None = None,
+    journal: Journal | None = None,
+    control: Control | None = None,
+    progress: Progress = no_progress,
+) -> TransferReport:
     """Copy a version to one more tier of its store.
 
     :param reference: the version, e.g. ``support/dialogs@latest~1``.
     :param target: name of the tier.
+    :param options: how to transfer; a dry run returns the report of what would be done.
+    :param journal: what earlier attempts have done; cleared in the end.
+    :param control: limits, and a stop from outside.
+    :param progress: told about every file and part.
     :raises InvalidInputError: when there is no such tier.
     """
-    manifest = store.manifest(reference)
-    return _copy(store, manifest, store.directory(manifest, purpose="move"), store.tier(target), progress)
-
-
-def _copy(store: Store, manifest: Manifest, source: Directory, tier: Tier, progress: Progress) -> TransferReport:
-    target = store.place(tier, manifest.dataset, manifest.version)
-    report = copy_version_files(manifest, source, target, share=True, progress=progress)
-    store.catalog.put_replica(store.replica(manifest, tier))
+    manifest, tier = store.manifest(reference), store.tier(target)
+    how = options or TransferOptions()
+    report = copy_version_files(
+        manifest,
+        store.directory(manifest, purpose="move"),
+        store.place(tier, manifest.dataset, manifest.version),
+        share=True,
+        options=how,
+        journal=journal,
+        control=control,
+        progress=progress,
+    )
+    if not how.dry_run:
+        store.catalog.put_replica(store.replica(manifest, tier))
+        if journal is not None:
+            journal.clear()
     return report
+
+
+def _copy(store: Store, manifest: Manifest, source: Directory, tier: Tier, progress: Progress) -> None:
+    target = store.place(tier, manifest.dataset, manifest.version)
+    copy_version_files(manifest, source, target, share=True, progress=progress)
+    store.catalog.put_replica(store.replica(manifest, tier))
 
 
 def rebalance(

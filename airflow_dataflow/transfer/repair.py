@@ -46,7 +46,7 @@ def _mend(store: Store, manifest: Manifest, entry: FileEntry, target: Directory,
     for other in others:
         source = store.reading(other, manifest, "move")
         try:
-            copy_file(source, entry.path, target, entry.path, size=entry.bytes, expected=entry)
+            copy_file(source, entry, target)
         except (NotFoundError, CorruptDataError) as error:
             log.warning("%s of %s is no help on tier %s: %s", entry.path, manifest.reference, other.name, error)
         else:

@@ -6,10 +6,12 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from airflow_dataflow.errors import TransferError, TransientError, is_terminal
-from airflow_dataflow.transfer.limits import Control, StoppedError
+from airflow_dataflow.storage.parts import LostUploadError
+from airflow_dataflow.transfer.crew import GivenUpError
+from airflow_dataflow.transfer.limits import StoppedError
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +31,20 @@ class DamagedError(TransferError):
     """Bytes arrived changed."""
 
 
-def retrying(work: Callable[[], Result], control: Control, on_retry: Callable[[], object] | None = None) -> Result:
+class Pauses(Protocol):
+    """Who knows how long a pause may last: a :class:`~airflow_dataflow.transfer.limits.Control`, for one."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, and raise an error when it is of no use to wait any longer."""
+
+
+def retrying(work: Callable[[], Result], pauses: Pauses, on_retry: Callable[[], object] | None = None) -> Result:
     """Do ``work`` until it works, and return what it returns.
 
     Trouble that may pass is tried again for :data:`RETRY_SECONDS` after it began, with growing pauses of random
     length, so that many workers do not come back at one moment. Damaged bytes are sent again at once.
 
-    :param control: ends the pauses when somebody stops the transfer.
+    :param pauses: waits between two tries, and ends the wait when somebody stops the transfer.
     :param on_retry: called before each further try.
     :raises StoppedError: when somebody has stopped the transfer.
     """
@@ -66,7 +75,7 @@ def retrying(work: Callable[[], Result], control: Control, on_retry: Callable[[]
         retry=retry_if_exception(may_pass),
         stop=ends,
         wait=pause,
-        sleep=control.sleep,
+        sleep=pauses.sleep,
         before_sleep=before_pause,
         reraise=True,
     )
@@ -75,6 +84,6 @@ def retrying(work: Callable[[], Result], control: Control, on_retry: Callable[[]
 
 def may_pass(error: BaseException) -> bool:
     """Tell whether what failed may work a moment later."""
-    if isinstance(error, StoppedError) or is_terminal(error):
+    if isinstance(error, StoppedError | GivenUpError | LostUploadError) or is_terminal(error):
         return False
     return isinstance(error, TransientError | OSError | EOFError)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME
-from airflow_dataflow.errors import InvalidInputError, NotFoundError, TransferError, UnsupportedError
+from airflow_dataflow.errors import InvalidInputError, NotFoundError, SourceChangedError, TransferError, UnsupportedError
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.transfer.copy import copy_path
 from tests.killing import killed_at, steps_of
@@ -97,13 +97,13 @@ def test_what_the_target_has_already_is_left_alone_and_what_differs_is_replaced(
 def test_manifests_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_version(open_store(tmp_path), FIRST)
     order: list[str] = []
-    original = Directory.create
+    original = Directory.put
 
-    def create(self: Directory, relative: str, **options: Any) -> Any:
+    def put(self: Directory, relative: str, data: bytes) -> Any:
         order.append(relative)
-        return original(self, relative, **options)
+        return original(self, relative, data)
 
-    monkeypatch.setattr(Directory, "create", create)
+    monkeypatch.setattr(Directory, "put", put)
     copy_path(str(tmp_path / "hot"), str(tmp_path / "target"))
     assert len(order) == len(made.files) + 1
     assert order[-1].endswith(MANIFEST_NAME)
@@ -142,26 +142,21 @@ def test_files_travel_to_s3_and_back(landing: Path, tmp_path: Path, bucket: str,
 
 
 @pytest.mark.s3
-def test_a_source_that_changes_under_the_copy_is_worth_another_try(
+def test_a_source_that_changes_under_the_copy_ends_it_with_nothing_at_the_target(
     tmp_path: Path, bucket: str, s3_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Directory.from_url(f"s3://{bucket}/source", s3_options)
-    contents = [bytes([letter]) * (20 << 20) for letter in b"ab"]
-    with source.create("x") as writer:
-        writer.write(contents[0])
-    original = Directory.create
+    source.put("x", b"a" * (20 << 20))
+    original = Directory.begin_upload
 
-    def create(self: Directory, relative: str, **options: Any) -> Any:
-        if self.is_local and contents:
-            with original(source, "x") as other:
-                other.write(contents.pop())
-            contents.clear()
+    def begin_upload(self: Directory, relative: str, **options: Any) -> Any:
+        source.put("x", b"b" * (20 << 20))
         return original(self, relative, **options)
 
-    monkeypatch.setattr(Directory, "create", create)
-    report = copy_path(f"{source.url}/x", str(tmp_path / "x"), source_options=s3_options)
-    assert (tmp_path / "x").read_bytes() == b"b" * (20 << 20)
-    assert report.parts_retried == 1
+    monkeypatch.setattr(Directory, "begin_upload", begin_upload)
+    with pytest.raises(SourceChangedError, match="x was replaced while it was being copied"):
+        copy_path(f"{source.url}/x", str(tmp_path / "target" / "x"), source_options=s3_options)
+    assert tree(tmp_path / "target") == {}
 
 
 def test_a_link_that_leads_out_of_the_source_is_not_followed(landing: Path, tmp_path: Path) -> None:

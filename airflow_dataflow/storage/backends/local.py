@@ -143,7 +143,7 @@ class LocalBackend(Backend):
         """Remove the files that killed writers began, and their locks; a folder that is locked is left alone."""
         removed = []
         for folder, subfolders, names in os.walk(root):
-            for name in filter(_is_lock, names):
+            for name in filter(is_lock, names):
                 locked = name[1 : -len(_LOCK_SUFFIX)]
                 try:
                     with self.lock(str(Path(folder, locked))):
@@ -164,7 +164,8 @@ def is_partial(name: str) -> bool:
     return _PARTIAL.fullmatch(name) is not None
 
 
-def _is_lock(name: str) -> bool:
+def is_lock(name: str) -> bool:
+    """Tell whether a file of that name is a lock on a folder."""
     return name.startswith(".") and name.endswith(_LOCK_SUFFIX)
 
 
