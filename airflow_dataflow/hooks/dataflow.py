@@ -59,6 +59,17 @@ class DataflowHook(BaseHook):
         tiers = [self._tier(item) for item in self._tier_items(extras)]
         return Store(tiers, self._catalog(connection, extras))
 
+    def find_store(self) -> Store | None:
+        """Return the store, ``None`` when the connection is not defined.
+
+        :raises InvalidInputError: when the connection does not describe a store.
+        """
+        try:
+            self.get_connection(self.dataflow_conn_id)
+        except AirflowNotFoundException:
+            return None
+        return self.store
+
     def get_conn(self) -> Store:
         """Return the store."""
         return self.store

@@ -41,6 +41,16 @@ def split_conn_id(url: str, conn_id: str | None = None) -> tuple[str, str | None
     return f"{scheme}{separator}{host}{rest.removeprefix(authority)}", conn_id or named or None
 
 
+def with_conn_id(url: str, conn_id: str | None) -> str:
+    """Return a URL with its connection in it, as :func:`split_conn_id` takes it apart.
+
+    :param url: URL without a connection, or local path.
+    :param conn_id: Airflow connection; none when absent.
+    """
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://{conn_id}@{rest}" if separator and conn_id else url
+
+
 def storage_options(url: str, conn_id: str | None = None) -> dict[str, Any]:
     """Return what fsspec needs to open ``url``, secrets included: never log it.
 

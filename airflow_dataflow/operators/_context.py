@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AssetAlias, get_hook_lineage_collector
 
-from airflow_dataflow.progress import log_progress
+from airflow_dataflow.progress import Rate, log_progress
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Asset, BaseHook, BaseOperator, Context
@@ -63,6 +63,7 @@ def task_progress(context: Context, every_seconds: float = 5.0) -> Progress:
     if state is None:
         return to_log
     last = -math.inf
+    rates: dict[str, Rate] = {}
 
     def report(what: str, done: int, total: int, unit: str) -> None:
         nonlocal last
@@ -71,8 +72,12 @@ def task_progress(context: Context, every_seconds: float = 5.0) -> Progress:
         if now - last < every_seconds:
             return
         last = now
+        rate = rates.setdefault(what, Rate())
+        rate.add(done, now)
+        left = rate.left_seconds(total - done)
+        pace = {} if left is None else {"per_second": round(rate.per_second), "left_seconds": round(left)}
         try:
-            state.set("progress", {"what": what, "done": done, "total": total, "unit": unit})
+            state.set("progress", {"what": what, "done": done, "total": total, "unit": unit, **pace})
         except Exception as error:  # noqa: BLE001 - progress is a courtesy, the work must not end for it
             log.warning("progress could not be stored: %s", error)
 

@@ -92,7 +92,7 @@ def summary(watched: Watched, files: Sequence[FoundFile]) -> dict[str, int]:
 
 
 class RestoreTrigger(BaseTrigger):
-    """Wait until all files of a version can be read; then end the task without starting a worker.
+    """Wait until all files of a version can be read; then end the task without starting a worker, or resume it.
 
     All waits in one triggerer for one copy of a version share each look.
 
@@ -101,6 +101,7 @@ class RestoreTrigger(BaseTrigger):
     :param dataflow_conn_id: Airflow connection of the store.
     :param poke_interval: seconds between two looks.
     :param result: what the task returns in the end; what can be read then, when ``None``.
+    :param resume: whether a worker goes on with the task.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class RestoreTrigger(BaseTrigger):
         dataflow_conn_id: str = DataflowHook.default_conn_name,
         poke_interval: float = 300.0,
         result: dict[str, Any] | None = None,
+        resume: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reference = reference
@@ -118,6 +120,7 @@ class RestoreTrigger(BaseTrigger):
         self.dataflow_conn_id = dataflow_conn_id
         self.poke_interval = poke_interval
         self.result = result
+        self.resume = resume
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what another triggerer needs to go on waiting."""
@@ -127,6 +130,7 @@ class RestoreTrigger(BaseTrigger):
             "dataflow_conn_id": self.dataflow_conn_id,
             "poke_interval": self.poke_interval,
             "result": self.result,
+            "resume": self.resume,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -139,4 +143,8 @@ class RestoreTrigger(BaseTrigger):
             yield TriggerEvent({"error": f"{error} ({type(error).__name__})"})  # type: ignore[no-untyped-call]
             return
         log.info("all %s files of %s on tier %s can be read", f"{found['files']:,}", found["version"], found["tier"])
-        yield TaskSuccessEvent(xcoms={"return_value": found if self.result is None else self.result})
+        result = found if self.result is None else self.result
+        if self.resume:
+            yield TriggerEvent(result)  # type: ignore[no-untyped-call]
+        else:
+            yield TaskSuccessEvent(xcoms={"return_value": result})

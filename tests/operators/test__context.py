@@ -36,7 +36,10 @@ def test_progress_can_be_followed_while_a_task_runs(run_dag):
     with DAG("works", schedule=None) as dag:
         Works(task_id="work")
     assert run_dag(dag, logical_date=None).state == "success"
-    assert seen == [{"what": "reading a.csv", "done": done, "total": 2, "unit": "rows"} for done in (1, 2)]
+    what = {"what": "reading a.csv", "total": 2, "unit": "rows"}
+    assert seen[0] == {**what, "done": 1}
+    assert {name: seen[1][name] for name in (*what, "done", "left_seconds")} == {**what, "done": 2, "left_seconds": 0}
+    assert seen[1]["per_second"] > 0
 
 
 def test_progress_is_stored_only_every_few_seconds():

@@ -101,7 +101,7 @@ def test_files_are_copied_from_one_url_to_another(connected_store, transfer, lan
     ("source", "message"),
     [
         ("support/modell@latest", "no dataset named 'support/modell'; did you mean 'support/model'?"),
-        (["/a", "support/model@latest"], "several sources have to be references"),
+        (["/a", "support/model@latest"], "references such as 'name@latest' and URLs cannot go together"),
         ("/nowhere/*.csv", "names no file"),
     ],
 )
