@@ -73,6 +73,12 @@ class FileContract:
         assert directory.files() == {"a.bin": 5}
         assert directory.remove_unfinished(datetime.now(UTC) + timedelta(days=1)) == []
 
+    def test_an_exclusive_file_is_written_where_none_is(self, directory: Directory) -> None:
+        for name, data in (("small", b"x"), ("large", LARGE)):
+            with directory.create(name, exclusive=True) as writer:
+                write_in_pieces(writer, data)
+            assert directory.digest(name) == digest(data)
+
     def test_one_of_many_exclusive_writers_wins(self, directory: Directory) -> None:
         together = threading.Barrier(6)
 

@@ -151,11 +151,11 @@ class Backend:
                 "copied; nothing of it was published: run the transfer again when nobody writes there"
             )
 
-    def put(self, path: str, data: bytes | memoryview) -> bool:
+    def put(self, path: str, data: bytes | memoryview) -> str | bool:
         """Write a small file at once, in place of one that is there.
 
-        :returns: whether the store has proved, by a checksum of its own, that all of it arrived unharmed; otherwise
-            it has to be read back.
+        :returns: its stamp when the store has proved, by a checksum of its own, that all of it arrived unharmed;
+            ``True`` when it has, but tells no stamp; ``False`` when the file has to be read back.
         """
         with self.create(path, expected_bytes=len(data)) as file:
             file.write(data)

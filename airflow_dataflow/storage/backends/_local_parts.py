@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from airflow_dataflow.errors import SourceChangedError, TransferError
-from airflow_dataflow.storage.parts import Parts, Upload, sealed, unsealed
+from airflow_dataflow.errors import SourceChangedError
+from airflow_dataflow.storage.parts import LostUploadError, Parts, Upload, sealed, unsealed
 
 _HANDLE = re.compile(r"([0-9a-f]{32}) (\d{1,19}) ([1-9]\d{0,18})", re.ASCII)
 _NO_SPACE_TO_RESERVE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
@@ -110,9 +110,7 @@ class LocalUpload(Upload):
         try:
             descriptor = os.open(self._partial, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            raise TransferError(
-                f"the unfinished file of {self._target} was removed meanwhile; begin it again"
-            ) from error
+            raise LostUploadError(f"the unfinished file of {self._target} is gone; begin it again") from error
         try:
             yield descriptor
         finally:

@@ -15,19 +15,23 @@ from airflow_dataflow.errors import (
     UnsupportedError,
 )
 
-_DENIED = frozenset({"AccessDenied", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "NoCredentials"})
+_DENIED = frozenset({"AccessDenied", "AuthorizationHeaderMalformed", "InvalidToken", "NoCredentials"})
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"})
 _BUSY = frozenset(
     {
+        "BadDigest",
         "Connection",
         "ConditionalRequestConflict",
         "IncompleteBody",
         "InternalError",
+        "InvalidDigest",
         "OperationAborted",
         "RequestTimeout",
         "SlowDown",
         "Throttling",
         "TooManyRequests",
+        "XAmzContentSHA256Mismatch",
     }
 )
 _OTHER_403_AND_5XX = _FULL | {"InvalidObjectState", "NotImplemented", "RequestTimeTooSkewed"}
@@ -44,10 +48,8 @@ def explanation(error: BaseException, what: str, bucket: str) -> DataflowError |
     where = f"{what} in bucket {bucket!r}"
     if code == "NoSuchBucket":
         return NotFoundError(f"no bucket {bucket!r} ({what}): create it, or correct the URL")
-    if code in _DENIED:
-        return AccessDeniedError(
-            f"bucket {bucket!r} refuses {what} ({detail}): check the connection's credentials and what they may do"
-        )
+    if code in _DENIED | _EXPIRED:
+        return AccessDeniedError(f"bucket {bucket!r} refuses {what} ({detail}): {_remedy(code)}")
     if code == "Certificate":
         return InvalidInputError(
             f"the server of bucket {bucket!r} has a certificate that is not trusted ({detail}): correct the endpoint, "
@@ -94,12 +96,26 @@ def diagnosis(error: BaseException | None) -> tuple[str | None, str]:
     return None, ""
 
 
+def _remedy(code: str | None) -> str:
+    if code not in _EXPIRED:
+        return "check the connection's credentials and what they may do"
+    return (
+        "the credentials have expired; renew the session token of the connection, or let it assume a role, which "
+        "renews itself; a retry then goes on where this ended"
+    )
+
+
+def is_missing(error: BaseException) -> bool:
+    """Tell whether an error says that there is no such object; answers to HEAD say no more than their status."""
+    return diagnosis(error)[0] in ("NoSuchKey", "404")
+
+
 def _code(response: dict[str, Any]) -> str:
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code == "ObjectNotInActiveTierError":  # the word for it when an archived file is copied
         return "InvalidObjectState"
-    if code in _OTHER_403_AND_5XX:
+    if code in _OTHER_403_AND_5XX or code in _EXPIRED:
         return code
     if status == 501 or code == "501":  # noqa: PLR2004 - HTTP's "not implemented"
         return "NotImplemented"

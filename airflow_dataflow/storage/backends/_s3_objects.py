@@ -11,7 +11,9 @@ import importlib.util
 import logging
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from airflow_dataflow.storage.backends._s3_client import FileSystemCredentials
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -67,24 +69,39 @@ class SmallObjects:
             self._trouble(error)
             return None
 
-    def put(self, bucket: str, key: str, data: bytes, *, exclusive: bool) -> bool:
-        """Write an object whole, and tell whether that was done; if not, nothing was.
+    def get_range(self, bucket: str, key: str, start: int, length: int) -> tuple[bytes, str] | None:
+        """Return bytes of an object and its ETag, ``None`` when they are not to be had in this way."""
+        if not self._works:
+            return None
+        import obstore
+
+        try:
+            found = obstore.get(self._store(bucket), key, options={"range": (start, start + length)})
+            return bytes(found.bytes()), str(found.meta["e_tag"])
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # noqa: BLE001 - another client says what is wrong, if anything is
+            self._trouble(error)
+            return None
+
+    def put(self, bucket: str, key: str, data: bytes | memoryview, *, exclusive: bool) -> str | None:
+        """Write an object whole, and return its ETag; ``None`` if nothing was written.
 
         :raises FileExistsError: when ``exclusive`` and it is there.
         """
         if not self._works:
-            return False
+            return None
         import obstore
 
         try:
             mode: Literal["create", "overwrite"] = "create" if exclusive else "overwrite"
-            obstore.put(self._store(bucket), key, data, mode=mode, use_multipart=False)
+            made = obstore.put(self._store(bucket), key, data, mode=mode, use_multipart=False)
         except Exception as error:  # noqa: BLE001 - s3fs says what is wrong, if anything is
             if exclusive and "<Code>PreconditionFailed</Code>" in str(error):
                 raise FileExistsError(f"{bucket}/{key} exists already") from None
             self._trouble(error)
-            return False
-        return True
+            return None
+        return str(made["e_tag"])
 
     def _trouble(self, error: Exception) -> None:
         # A name that obstore does not take, and a range of an empty object, say nothing about the next request.
@@ -109,20 +126,13 @@ class SmallObjects:
         return self._stores[bucket]
 
     def _credentials(self) -> S3Credential:
-        from fsspec.asyn import sync
-
-        frozen = sync(self._fs.loop, self._frozen_credentials)
+        frozen = FileSystemCredentials(self._fs).get_frozen_credentials()
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
             "expires_at": datetime.now(UTC) + _ASK_AGAIN,
         }
-
-    async def _frozen_credentials(self) -> Any:
-        client = await self._fs.set_session()
-        credentials = client._request_signer._credentials  # noqa: SLF001 - those that s3fs signs with, however it got them
-        return await credentials.get_frozen_credentials()
 
 
 def _is_plain(fs: AbstractFileSystem) -> bool:

@@ -20,8 +20,12 @@ from s3fs import S3File
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME
 from airflow_dataflow.errors import DataflowError, InvalidInputError, TransferError, did_you_mean
 from airflow_dataflow.storage.backends import ArchiveState, Backend
+from airflow_dataflow.storage.backends._s3_client import S3Requests
 from airflow_dataflow.storage.backends._s3_errors import diagnosis, explanation
 from airflow_dataflow.storage.backends._s3_objects import SmallObjects
+from airflow_dataflow.storage.backends._s3_parts import MOST_PARTS, S3Upload, etag_of, part_bytes, put, read_pinned
+from airflow_dataflow.storage.backends._s3_stamps import bare, checksum_in_head, checksum_in_stamp, etag_in, stamp_with
+from airflow_dataflow.storage.parts import Parts
 
 RESTORE_SPEEDS = ("Bulk", "Standard", "Expedited")
 """How fast Amazon restores from an archive, cheapest first."""
@@ -29,7 +33,6 @@ RESTORE_SPEEDS = ("Bulk", "Standard", "Expedited")
 _PART_BYTES = 8 << 20
 _PARTS_OF_ONE_SIZE = 1000
 _PART_GROWTH = 1.5
-_MOST_PARTS = 10_000
 _KEYS_AT_ONCE = 1000
 _REQUESTS_AT_ONCE = 8
 _ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
@@ -54,6 +57,7 @@ class S3Backend(Backend):
     """Buckets behind s3fs. There are no locks: concurrent writers of one version write the same bytes."""
 
     has_folders = False
+    copies_inside = True
     storage_classes = (
         "STANDARD",
         "STANDARD_IA",
@@ -86,7 +90,7 @@ class S3Backend(Backend):
 
     def _open(self, path: str, *, exclusive: bool, expected_bytes: int) -> Any:
         # The file may be larger than expected, and the last part is smaller than the others.
-        size = max(_PART_BYTES, -(-expected_bytes // (_MOST_PARTS - 1)))
+        size = max(_PART_BYTES, -(-expected_bytes // (MOST_PARTS - 1)))
         mode = "xb" if exclusive else "wb"
         options = {"s3_additional_kwargs": dict(self._new_files), "requester_pays": self.fs.requester_pays}
         return _Upload(self.fs, path, mode, size, autocommit=False, **options)
@@ -108,9 +112,8 @@ class S3Backend(Backend):
             raise
 
     def _put(self, path: str, data: bytes, *, exclusive: bool) -> None:
-        bucket, key = _bucket_and_key(path)
         small = not self._new_files and SmallObjects.of(self.fs)
-        if not (small and small.put(bucket, key, data, exclusive=exclusive)):
+        if not (small and small.put(*_bucket_and_key(path), data, exclusive=exclusive)):
             self.fs.pipe_file(path, data, mode="create" if exclusive else "overwrite", **self._new_files)
 
     def _complete_as_first(self, file: Any, path: str) -> None:
@@ -122,11 +125,30 @@ class S3Backend(Backend):
         if self.fs.exists(path):
             raise FileExistsError(f"{path} exists already")
         which = {"Bucket": file.bucket, "Key": file.key}
-        parts = {"UploadId": file.mpu["UploadId"], "MultipartUpload": {"Parts": file.parts}}
+        parts: dict[str, Any] = {"UploadId": file.mpu["UploadId"], "MultipartUpload": {"Parts": file.parts}}
         made = self.fs.call_s3("complete_multipart_upload", **which, **parts, IfNoneMatch="*")
         file.mpu = None
-        if _bare(self.fs.call_s3("head_object", **which)["ETag"]) != _bare(made["ETag"]):
+        # Some servers do not say what they have made.
+        etag = bare(made["ETag"]) or etag_of([bare(part["ETag"]) for part in parts["MultipartUpload"]["Parts"]])
+        if bare(self.fs.call_s3("head_object", **which)["ETag"]) != etag:
             raise FileExistsError(f"{path} was replaced by another writer at the same moment")
+
+    def put(self, path: str, data: bytes | memoryview) -> str | bool:
+        """Write a small object by one request; its ETag proves that it arrived, unless the server encrypts it."""
+        etag = put(self.fs, path, data, self._new_files)
+        return False if etag is None else stamp_with(etag)
+
+    def part_bytes(self, size: int) -> int:
+        """Return 16 MiB, or more where there would be too many parts."""
+        return part_bytes(size)
+
+    def begin_upload(self, path: str, *, size: int, part_bytes: int) -> S3Upload:
+        """Begin an upload of parts."""
+        return S3Upload.begin(S3Requests.of(self.fs), path, Parts(size, part_bytes), self._new_files)
+
+    def resume_upload(self, path: str, handle: str) -> S3Upload | None:
+        """Return an upload that the server still has."""
+        return S3Upload.resume(S3Requests.of(self.fs), path, handle)
 
     def make_folder(self, path: str) -> None:
         """Do nothing: there are no folders, and a bucket that is missing is an error rather than a wish."""
@@ -137,6 +159,26 @@ class S3Backend(Backend):
         """Open a file for reading; a small one is read at once."""
         data = SmallObjects.of(self.fs).get(*_bucket_and_key(path))
         return super().open(path, block_size=block_size) if data is None else BytesIO(data)
+
+    def read_range(self, path: str, start: int, length: int, *, pin: str | None = None) -> bytes:
+        """Return bytes of an object on the condition that its ETag is that of ``pin``."""
+        return read_pinned(self.fs, path, start, length, etag_in(pin))
+
+    def stamp_in(self, info: Mapping[str, Any]) -> str | None:
+        """Return the ETag, in the same form for each request that tells it."""
+        return stamp_with(info["ETag"]) if info.get("ETag") else None
+
+    def stamp(self, path: str) -> str | None:
+        """Return the ETag, which is another for another content."""
+        return self.stamp_in(self.fs.info(path))
+
+    def checksum_in(self, stamp: str) -> str | None:
+        """Take an ETag that looks like an MD5 digest for one."""
+        return checksum_in_stamp(stamp)
+
+    def checksum(self, path: str) -> str | None:
+        """Return the MD5 digest that the ETag is, or the checksum that the object was sent with."""
+        return checksum_in_head(S3Requests.of(self.fs), path)
 
     # copying ----------------------------------------------------------------------------------
 
@@ -187,7 +229,7 @@ class S3Backend(Backend):
 
     def _copy_parts(self, origin: Mapping[str, str], found: Mapping[str, Any], upload: Mapping[str, str]) -> None:
         size, etag = found["ContentLength"], found["ETag"]
-        step = max(self.copy_part_bytes, -(-size // _MOST_PARTS))
+        step = max(self.copy_part_bytes, -(-size // MOST_PARTS))
 
         def copy_part(start: int) -> dict[str, Any]:
             number = start // step + 1
@@ -199,7 +241,7 @@ class S3Backend(Backend):
 
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="s3-copy") as pool:
             parts = list(pool.map(copy_part, range(0, size, step)))
-        if _bare(self.fs.call_s3("head_object", **origin)["ETag"]) != _bare(etag):
+        if bare(self.fs.call_s3("head_object", **origin)["ETag"]) != bare(etag):
             raise TransferError(f"{origin['Bucket']}/{origin['Key']} changed while it was being copied")
         self.fs.call_s3("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
 
@@ -345,11 +387,6 @@ def _split(folder: str) -> tuple[str, str]:
 def _bucket_and_key(path: str) -> tuple[str, str]:
     bucket, _, key = path.partition("/")
     return bucket, key
-
-
-def _bare(etag: str) -> str:
-    """Return an ETag without the quotes that some answers of some servers lack."""
-    return etag.strip('"')
 
 
 def _may_be_archived(found: Mapping[str, Any]) -> bool:
