@@ -14,6 +14,7 @@ from datetime import datetime
 import xxhash
 
 from airflow_dataflow.errors import BusyError, NotFoundError, TransferError
+from airflow_dataflow.storage.backends import errors_explained
 from airflow_dataflow.storage.directory import Directory
 
 log = logging.getLogger(__name__)
@@ -40,17 +41,20 @@ class Staging:
         """Write a part, in place of one that is there."""
         self._folder.put(name, xxhash.xxh3_128_digest(data) + bytes(data))
 
-    def read(self, name: str) -> memoryview | None:
-        """Return a part, ``None`` when it is not there.
+    def read(self, name: str, length: int) -> memoryview | None:
+        """Return a part, ``None`` when it is not there; others look for it all the time, so this is one request.
 
+        :param length: bytes that it has to have.
         :raises TransferError: when it arrived damaged.
         """
+        path, backend = self._folder.path(name), self._folder.backend
         try:
-            stored = memoryview(self._folder.read(name))
-        except NotFoundError:
+            with errors_explained(name, backend, path):
+                stored = memoryview(backend.read_range(path, 0, length + _SEAL_BYTES))
+        except (FileNotFoundError, NotFoundError):
             return None
         data = stored[_SEAL_BYTES:]
-        if xxhash.xxh3_128_digest(data) != stored[:_SEAL_BYTES]:
+        if len(data) != length or xxhash.xxh3_128_digest(data) != stored[:_SEAL_BYTES]:
             raise TransferError(f"{self._folder.url}/{name} arrived damaged")
         return data
 

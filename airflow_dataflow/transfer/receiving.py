@@ -182,7 +182,7 @@ class Receiver:
         if self._staging is None or self._staged.get(piece.staged_name) != piece.length:
             return None
         try:
-            return self._staging.read(piece.staged_name)
+            return self._staging.read(piece.staged_name, piece.length)
         except TransferError as error:
             log.warning("%s; it is sent again", error)
             return None

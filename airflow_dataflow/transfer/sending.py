@@ -64,7 +64,7 @@ class Piece:
 def parts_of(entry: FileEntry) -> Parts:
     """Return the parts of a file; every process cuts it the same way."""
     least = -(-entry.bytes // _MOST_PARTS)
-    return Parts(entry.bytes, max(PART_BYTES, -(-least // (1 << 20)) << 20))
+    return Parts(entry.bytes, PART_BYTES if least <= PART_BYTES else -(-least // (1 << 20)) << 20)
 
 
 def pieces_of(manifest: Manifest) -> Iterator[Piece]:
@@ -104,6 +104,7 @@ class Sender:
         self._gave_up = gave_up
         self._pins: dict[str, str | None] = {}
         self._looked_at = time.monotonic()
+        self._look_at = 0.0
 
     @cached_property
     def _folder(self) -> Directory:
@@ -120,9 +121,11 @@ class Sender:
         :raises DamagedError: when it arrived damaged.
         """
         if self._staging is not None and not published and not piece.is_whole:
-            staged = self._staging.read(piece.staged_name)
-            if staged is not None and len(staged) == piece.length:
+            staged = self._staging.read(piece.staged_name, piece.length)
+            if staged is not None:
                 return staged
+            if time.monotonic() < self._look_at:
+                return None
         try:
             data = self._folder.read_range(
                 piece.entry.path, piece.parts.start(piece.number), piece.length, pin=self._pin(piece)
@@ -130,7 +133,9 @@ class Sender:
         except (NotFoundError, FileNotFoundError):
             if self.is_source:
                 raise
+            self._look_at = time.monotonic() + LONGEST_PAUSE_SECONDS
             return None
+        self._look_at = 0.0
         if len(data) != piece.length:
             raise DamagedError(f"{piece} came from {self.name} with {len(data):,} bytes of {piece.length:,}")
         if piece.is_whole:

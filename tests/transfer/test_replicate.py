@@ -1,0 +1,446 @@
+"""Replication: whole or invisible at every site, passed on as it arrives, resumed, and around sites that fail."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_dataflow.datasets.catalog.links import link_rates_of
+from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Manifest, Rows
+from airflow_dataflow.errors import CorruptDataError, InvalidInputError, NotFoundError, TerminalError, TransferError
+from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.staging import STAGING_NAME, Staging
+from airflow_dataflow.storage.store import Store
+from airflow_dataflow.transfer import sending
+from airflow_dataflow.transfer.limits import Control, StoppedError
+from airflow_dataflow.transfer.replicate import ReplicationOptions, ReplicationReport, plan_for, replicate
+from airflow_dataflow.transfer.topology import Topology, load_topology
+from tests.killing import at_once, killed_at, steps_of
+from tests.storage.versions import open_store, settled, tree, visible
+
+PART = 64 << 10
+DATASET = "support/dialogs"
+FILES = {
+    "data/large.bin": os.urandom(4 * PART + 17),
+    "data/exact.bin": os.urandom(2 * PART),
+    "data/small.bin": os.urandom(100),
+    "data/häufig ü 文.bin": b"unicode",
+    "quarantine/empty.bin": b"",
+}
+SIZE = sum(map(len, FILES.values()))
+CHAIN = [("hub", "a"), ("a", "b"), ("b", "c")]
+"""The only links; a version goes from hub to a, from there to b, from there to c."""
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "PART_BYTES", PART)
+
+
+@pytest.fixture
+def made(store: Store) -> Manifest:
+    """Return the only version of the store."""
+    return make(store)
+
+
+def make(store: Store, files: Mapping[str, bytes] = FILES) -> Manifest:
+    """Make a version of some files."""
+    at = datetime(2026, 11, 23, 2, 15, tzinfo=UTC)
+    with store.draft(DATASET, at=at, fingerprint="4f2a9c") as draft:
+        for path, data in files.items():
+            with draft.create(path) as writer:
+                writer.write(data)
+        return draft.commit(Rows())
+
+
+def sites(folder: Path, links: list[tuple[str, str]] = CHAIN, **more: Mapping[str, Any]) -> Topology:
+    """Return sites below a folder, and the hub, which is the hot tier."""
+    names = {name for link in links for name in link} - {"hub"}
+    places = {"hub": {"tier": "hot"}, **{name: {"url": str(folder / name)} for name in sorted(names)}}
+    return load_topology({"sites": places | more, "links": [{"between": link} for link in links]})
+
+
+def copy_at(folder: Path, manifest: Manifest) -> Path:
+    """Return the version's folder at a site."""
+    return folder / manifest.dataset / manifest.version
+
+
+def total(report: ReplicationReport) -> tuple[int, int, int]:
+    """Return the bytes that were sent, resumed and skipped."""
+    return report.total.bytes_sent, report.total.bytes_resumed, report.total.bytes_skipped
+
+
+# what arrives ---------------------------------------------------------------------------------
+
+
+def test_a_version_arrives_at_every_site_as_it_is_and_is_recorded(store: Store, made: Manifest, tmp_path: Path) -> None:
+    report = replicate(store, f"{DATASET}@latest", sites(tmp_path, [*CHAIN, ("a", "d")]))
+    report.check()
+    for name in "abcd":
+        assert settled(tree(tmp_path / name)) == settled(tree(tmp_path / "hot"))
+        assert not (tmp_path / name / STAGING_NAME).exists()
+    assert total(report) == (4 * SIZE, 0, 0)
+    assert [(done.site, done.source, done.report.files) for done in report.sites] == [
+        ("a", "hub", 5),
+        ("b", "a", 5),
+        ("d", "a", 5),
+        ("c", "b", 5),
+    ]
+    urls = {replica.url for replica in store.catalog.replicas(DATASET, made.version) if replica.tier is None}
+    assert urls == {copy_at(tmp_path / name, made).as_uri() for name in "abcd"}
+    assert [read.purpose for read in _reads(store)] == ["publish"]
+
+
+def _reads(store: Store) -> Any:
+    store.read_log.flush()
+    return store.catalog.reads(DATASET)
+
+
+def test_a_tier_that_is_a_site_gets_a_copy_of_the_store(store: Store, made: Manifest, tmp_path: Path) -> None:
+    replicate(store, made.reference, sites(tmp_path, [("hub", "cold")], cold={"tier": "cold"})).check()
+    assert [replica.location for replica in store.catalog.replicas(DATASET, made.version)] == ["cold", "hot"]
+    assert store.verify(made)
+
+
+def test_a_second_time_sends_nothing_and_brings_back_what_somebody_has_removed(
+    store: Store, made: Manifest, tmp_path: Path
+) -> None:
+    replicate(store, made.reference, sites(tmp_path)).check()
+    assert total(replicate(store, made.reference, sites(tmp_path))) == (0, 0, 3 * SIZE)
+    (copy_at(tmp_path / "b", made) / "data" / "large.bin").unlink()
+    assert total(replicate(store, made.reference, sites(tmp_path)))[0] == len(FILES["data/large.bin"])
+    assert settled(tree(tmp_path / "b")) == settled(tree(tmp_path / "hot"))
+
+
+def test_a_site_passes_parts_on_before_it_has_the_file(
+    store: Store, made: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farthest_has_begun = threading.Event()
+    read_range, read = Directory.read_range, Staging.read
+
+    def read_from_hub(self: Directory, relative: str, start: int, length: int, **options: Any) -> bytes:
+        if self.root.startswith(str(tmp_path / "hot")) and start >= 4 * PART:
+            assert farthest_has_begun.wait(60), "no part has come to the last site yet"
+        return read_range(self, relative, start, length, **options)
+
+    def read_staged(self: Staging, name: str, length: int) -> memoryview | None:
+        found = read(self, name, length)
+        if found is not None and self._site.root.endswith("/b"):
+            farthest_has_begun.set()
+        return found
+
+    monkeypatch.setattr(Directory, "read_range", read_from_hub)
+    monkeypatch.setattr(Staging, "read", read_staged)
+    replicate(store, made.reference, sites(tmp_path)).check()
+    assert farthest_has_begun.is_set()
+
+
+@pytest.mark.s3
+def test_sites_may_be_of_different_kinds(
+    store: Store, tmp_path: Path, bucket: str, s3_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "PART_BYTES", 5 << 20)
+    made = make(store, FILES | {"data/large.bin": os.urandom((12 << 20) + 3)})
+    places = {name: {"url": f"s3://{bucket}/{name}", "storage_options": s3_options} for name in ("s1", "s2")}
+    links = [("hub", "s1"), ("s1", "s2"), ("s2", "a")]
+    report = replicate(store, made.reference, sites(tmp_path, links, **places))
+    report.check()
+    assert settled(tree(tmp_path / "a")) == settled(tree(tmp_path / "hot"))
+    for name in ("s1", "s2"):
+        site = Directory.from_url(f"s3://{bucket}/{name}", s3_options)
+        assert visible(site) == [made.reference]
+        assert [path for path in site.files() if path.startswith(STAGING_NAME)] == []
+    again = replicate(store, made.reference, sites(tmp_path, links, **places))
+    assert total(again) == (0, 0, 3 * made.total_bytes)
+
+
+# kills ----------------------------------------------------------------------------------------
+
+
+def _replicate(folder: Path, out: str, *at: str, links: Any = CHAIN, **options: Any) -> dict[str, Any]:
+    sending.PART_BYTES = PART
+    store = open_store(folder)
+    report = replicate(
+        store, f"{DATASET}@latest", sites(Path(out), links), options=ReplicationOptions(at=at, **options)
+    )
+    report.check()
+    return report.to_dict()
+
+
+def test_a_process_killed_at_any_step_shows_nothing_half_and_a_retry_sends_nothing_twice(tmp_path: Path) -> None:
+    made = make(open_store(tmp_path))
+    links = [("hub", "a"), ("a", "b")]
+    states = set()
+
+    def kill(step: int) -> bool:
+        return killed_at(step, _kill_me, tmp_path, str(tmp_path / f"out{step}"))
+
+    for step in steps_of(kill, first=20, every=45):
+        out = tmp_path / f"out{step}"
+        seen = {name: visible(Directory.from_url(str(out / name))) for name in "ab"}
+        assert all(found in ([], [made.reference]) for found in seen.values())
+        report = _replicate(tmp_path, str(out), links=links)
+        for done in report["sites"]:
+            assert done["bytes_sent"] + done["bytes_resumed"] + done["bytes_skipped"] == SIZE
+            assert (done["bytes_skipped"] > 0) == bool(seen[done["site"]])
+            assert settled(tree(out / done["site"])) == settled(tree(tmp_path / "hot"))
+            states.add("whole" if done["bytes_skipped"] else "resumed" if done["bytes_resumed"] else "begun")
+    assert {"resumed", "whole"} <= states
+
+
+def _kill_me(folder: Path, out: str) -> None:
+    _replicate(folder, out, links=[("hub", "a"), ("a", "b")])
+
+
+@pytest.mark.parametrize("at", ["a", "b"])
+def test_parts_that_a_site_has_are_not_sent_again(tmp_path: Path, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both a site that passes parts on, and one that writes them where they belong."""
+    store, links = open_store(tmp_path), [("hub", "a"), ("a", "b")]
+    made = make(store, {"data/large.bin": os.urandom(10 * PART)})
+    if at == "b":
+        _replicate(tmp_path, str(tmp_path), "a", links=links)
+    left, original = [4], sending.Senders.fetch
+
+    def fetch(self: Any, piece: Any, **options: Any) -> Any:
+        if not left[0]:
+            raise TransferError("the link breaks")
+        left[0] -= 1
+        return original(self, piece, **options)
+
+    options = ReplicationOptions(at=(at,))
+    with monkeypatch.context() as patch:
+        patch.setattr(sending.Senders, "fetch", fetch)
+        broken = replicate(store, made.reference, sites(tmp_path, links), options=options)
+    assert [str(error) for error in broken.errors.values()] == ["the link breaks"]
+    report = replicate(store, made.reference, sites(tmp_path, links), options=options)
+    report.check()
+    # Of four parts that came, those in flight when the link broke may not have been written.
+    assert report.total.bytes_resumed >= broken.total.bytes_sent > 0
+    assert report.total.bytes_sent + report.total.bytes_resumed == made.total_bytes
+    assert settled(tree(tmp_path / at)) == settled(tree(tmp_path / "hot"))
+
+
+# processes at the sites -----------------------------------------------------------------------
+
+
+def _at(folder: Path, out: str, at: str) -> dict[str, Any]:
+    return _replicate(folder, out, at)
+
+
+def test_a_process_at_each_site_does_its_own_part(tmp_path: Path) -> None:
+    made = make(open_store(tmp_path))
+    reports = at_once(*((_at, (tmp_path, str(tmp_path), name)) for name in "cba"))
+    assert [[done["site"] for done in report["sites"]] for report in reports] == [["c"], ["b"], ["a"]]
+    assert [report["sites"][0]["source"] for report in reports] == ["b", "a", "hub"]
+    for name in "abc":
+        assert settled(tree(tmp_path / name)) == settled(tree(tmp_path / "hot"))
+    store = open_store(tmp_path)
+    assert len(store.catalog.replicas(DATASET, made.version)) == 4
+
+
+def test_a_process_at_a_site_measures_its_link_and_one_for_all_sites_does_not(store: Store, tmp_path: Path) -> None:
+    made = make(store, {"data/large.bin": os.urandom(2 << 20)})
+    replicate(store, made.reference, sites(tmp_path, [("hub", "b")])).check()
+    assert link_rates_of(store.catalog) == []
+    replicate(store, made.reference, sites(tmp_path), options=ReplicationOptions(at=("a",))).check()
+    (rate,) = link_rates_of(store.catalog)
+    assert (rate.source, rate.target, rate.bytes) == ("hub", "a", 2 << 20)
+    assert 0 < rate.seconds < 60
+
+
+def test_what_is_measured_while_processes_start_does_not_give_them_different_trees(
+    store: Store, made: Manifest, tmp_path: Path
+) -> None:
+    links = [("hub", "a"), ("hub", "b"), ("a", "b")]
+    options = ReplicationOptions(at=("a",))
+    before = plan_for(store, made.reference, sites(tmp_path, links), options)[1]
+    replicate(store, made.reference, sites(tmp_path, links), options=options).check()
+    assert plan_for(store, made.reference, sites(tmp_path, links), options)[1] == before
+
+
+def test_a_site_whose_sender_never_begins_goes_on_with_the_one_above_it(tmp_path: Path) -> None:
+    make(open_store(tmp_path))
+    report = _replicate(tmp_path, str(tmp_path), "c", patience_seconds=0.3)
+    assert report["sites"][0]["source"] == "hub"
+    assert settled(tree(tmp_path / "c")) == settled(tree(tmp_path / "hot"))
+
+
+def test_a_site_that_says_that_it_has_failed_is_not_waited_for(
+    store: Store, made: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "_LOOK_SECONDS", 0.1)
+    Staging(Directory.from_url(str(tmp_path / "a")), DATASET, made.version).mark_failed()
+    report = replicate(store, made.reference, sites(tmp_path), options=ReplicationOptions(at=("b",)))
+    assert report.sites[0].source == "hub"
+    replicate(store, made.reference, sites(tmp_path)).check()
+    assert not (tmp_path / "a" / STAGING_NAME).exists()
+
+
+# sites that fail ------------------------------------------------------------------------------
+
+
+def test_a_site_that_fails_is_named_and_those_below_it_get_the_version_from_above(
+    store: Store, made: Manifest, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text("no folder")
+    report = replicate(store, made.reference, sites(tmp_path))
+    assert {done.site: (done.state, done.source) for done in report.sites} == {
+        "a": ("failed", "hub"),
+        "b": ("whole", "hub"),
+        "c": ("whole", "b"),
+    }
+    assert visible(Directory.from_url(str(tmp_path / "c"))) == [made.reference]
+    assert report.sites[0].error
+    with pytest.raises((TerminalError, TransferError), match=rf"1 of 3 sites do not have {made.reference}: a: "):
+        report.check()
+    assert len(store.catalog.replicas(DATASET, made.version)) == 3
+    (tmp_path / "a").unlink()
+    again = replicate(store, made.reference, sites(tmp_path))
+    again.check()
+    assert total(again) == (SIZE, 0, 2 * SIZE)
+
+
+def test_a_site_that_breaks_in_the_middle_is_left(
+    store: Store, made: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, left = Staging.write, [2]
+
+    def break_soon(self: Staging, name: str, data: bytes) -> None:
+        if self._site.root.endswith("/a"):
+            left[0] -= 1
+            if left[0] < 0:
+                raise PermissionError("the disk went read-only")
+        write(self, name, data)
+
+    monkeypatch.setattr(Staging, "write", break_soon)
+    report = replicate(store, made.reference, sites(tmp_path))
+    assert {done.site: done.state for done in report.sites} == {"a": "failed", "b": "whole", "c": "whole"}
+    assert [done.source for done in report.sites] == ["hub", "hub", "b"]
+    assert not (copy_at(tmp_path / "a", made) / MANIFEST_NAME).exists()
+
+
+def test_errors_that_a_retry_cannot_change_are_terminal_and_others_are_not(
+    store: Store, made: Manifest, tmp_path: Path
+) -> None:
+    place = copy_at(tmp_path / "a", made)
+    place.mkdir(parents=True)
+    other = made.model_copy(update={"fingerprint": "another"})
+    (place / MANIFEST_NAME).write_bytes(other.to_bytes())
+    report = replicate(store, made.reference, sites(tmp_path))
+    assert isinstance(report.errors["a"], InvalidInputError)
+    with pytest.raises(TerminalError, match="already holds another content"):
+        report.check()
+    assert Manifest.from_bytes((place / MANIFEST_NAME).read_bytes(), "") == other
+
+
+# damage ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["data/large.bin", "data/small.bin"])
+def test_a_source_that_is_not_what_its_manifest_says_reaches_no_site(
+    store: Store, made: Manifest, tmp_path: Path, path: str
+) -> None:
+    file = copy_at(tmp_path / "hot", made) / path
+    file.write_bytes(FILES[path][:-1] + b"?")
+    report = replicate(store, made.reference, sites(tmp_path), options=ReplicationOptions(patience_seconds=2))
+    assert isinstance(report.errors["a"], CorruptDataError)
+    assert {done.state for done in report.sites} == {"failed"}
+    for name in "abc":
+        assert visible(Directory.from_url(str(tmp_path / name))) == []
+
+
+@pytest.mark.parametrize("path", ["data/large.bin", "data/small.bin"])
+@pytest.mark.parametrize("site", ["hot", "a"])
+def test_a_bit_that_flips_on_the_way_is_found_and_sent_again(
+    store: Store, made: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, site: str
+) -> None:
+    backend = type(store.tier("hot").directory.backend)
+    read_range, left = backend.read_range, [1]
+
+    def flip_one(self: Any, at: str, start: int, length: int, **options: Any) -> bytes:
+        data = read_range(self, at, start, length, **options)
+        wanted = "/_staging/" in at if site == "a" and path == "data/large.bin" else at.endswith(path)
+        if left[0] and at.startswith(str(tmp_path / site)) and wanted and data:
+            left[0] -= 1
+            return data[:-1] + bytes([data[-1] ^ 1])
+        return data
+
+    monkeypatch.setattr(backend, "read_range", flip_one)
+    report = replicate(store, made.reference, sites(tmp_path))
+    report.check()
+    assert left == [0]
+    assert report.total.parts_retried >= 1
+    for name in "abc":
+        assert settled(tree(tmp_path / name)) == settled(tree(tmp_path / "hot"))
+
+
+def test_a_source_that_lacks_the_version_is_named(store: Store, made: Manifest, tmp_path: Path) -> None:
+    options = ReplicationOptions(source="c", targets=("b",))
+    report = replicate(store, made.reference, sites(tmp_path), options=options)
+    with pytest.raises(TerminalError, match="b: no file"):
+        report.check()
+    nowhere = load_topology({"sites": {"x": {"url": str(tmp_path / "x")}, "y": {"tier": "cold"}}})
+    with pytest.raises(NotFoundError, match="name the source"):
+        replicate(store, made.reference, nowhere)
+    with pytest.raises(InvalidInputError, match="'hub' receives nothing by this plan; a, b, c do"):
+        replicate(store, made.reference, sites(tmp_path), options=ReplicationOptions(at=("hub",)))
+
+
+# stops, leftovers, memory ---------------------------------------------------------------------
+
+
+def test_a_stop_ends_within_seconds_and_another_attempt_goes_on(store: Store, made: Manifest, tmp_path: Path) -> None:
+    control = Control()
+    options = ReplicationOptions(at=("b",))
+    threading.Timer(0.3, control.stop).start()
+    began = time.monotonic()
+    with pytest.raises(StoppedError):
+        replicate(store, made.reference, sites(tmp_path), options=options, control=control)
+    assert time.monotonic() - began < 20
+    replicate(store, made.reference, sites(tmp_path)).check()
+
+
+def test_parts_that_nobody_comes_back_for_are_swept(
+    store: Store, made: Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for site in ("cold", "a"):
+        Staging(Directory.from_url(str(tmp_path / site)), "other/data", made.version).write("x/0", b"part")
+    assert store.sweep(grace=timedelta(hours=1)) == []
+    later = datetime.now(UTC) + timedelta(days=2)
+    removed = store.sweep(grace=timedelta(hours=1), now=later)
+    assert removed == [f"file://{tmp_path}/cold/{STAGING_NAME}/other.data@{made.version}"]
+    assert not (tmp_path / "cold" / STAGING_NAME).exists()
+    folder = tmp_path / "a" / STAGING_NAME
+    replicate(store, made.reference, sites(tmp_path)).check()
+    assert folder.exists()
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, times=(0, 0))
+    with caplog.at_level(logging.INFO):
+        replicate(store, made.reference, sites(tmp_path)).check()
+    assert not folder.exists()
+    assert "which a replication that was killed has left" in caplog.text
+
+
+def _peak_bytes(folder: Path, out: str, names: str) -> int:
+    import resource
+
+    sending.PART_BYTES = 8 << 20
+    links = [("hub", names[0]), *pairwise(names)]
+    replicate(open_store(folder), f"{DATASET}@latest", sites(Path(out), links)).check()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def test_memory_does_not_grow_with_what_is_sent(tmp_path: Path) -> None:
+    block = os.urandom(1 << 20)
+    make(open_store(tmp_path), {"data/a.bin": block * 96, "data/b.bin": block * 5})
+    (peak,) = at_once((_peak_bytes, (tmp_path, str(tmp_path), "abcd")))
+    assert peak < 300 << 20
