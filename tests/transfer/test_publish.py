@@ -13,7 +13,9 @@ from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Manifest
 from airflow_dataflow.errors import CorruptDataError, InvalidInputError, NotFoundError, TransferError, is_terminal
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.store import Store
+from airflow_dataflow.transfer.options import TransferOptions
 from airflow_dataflow.transfer.publish import publish
+from airflow_dataflow.transfer.report import TransferReport
 from tests.killing import at_once, killed_at, steps_of
 from tests.storage.versions import DATASET, FIRST, SECOND, make_version, open_store, settled, tree, visible
 
@@ -169,16 +171,16 @@ def public(request: pytest.FixtureRequest, tmp_path: Path) -> Directory:
     return Directory.from_url(f"s3://{bucket}/public", options)
 
 
-def _to(public: Directory, store: Store, made: Manifest):
-    options = {key: value for key, value in public.fs.storage_options.items() if key != "use_listings_cache"}
-    return publish(store, [made.reference], public.url, storage_options=options)
+def _to(public: Directory, store: Store, made: Manifest, options: TransferOptions | None = None) -> TransferReport:
+    access = {key: value for key, value in public.fs.storage_options.items() if key != "use_listings_cache"}
+    return publish(store, [made.reference], public.url, storage_options=access, options=options)
 
 
 def test_a_file_that_arrived_changed_is_sent_again(
     store: Store, made: Manifest, public: Directory, altered, caplog: pytest.LogCaptureFixture
 ) -> None:
     altered("/public", times=1)
-    report = _to(public, store, made)
+    report = _to(public, store, made, TransferOptions(verify="full"))
     assert (report.parts_retried, report.bytes_sent) == (1, made.total_bytes)
     assert "reads back as" in caplog.text
     assert visible(public) == [made.reference]
@@ -189,7 +191,7 @@ def test_a_file_that_always_arrives_changed_stops_the_transfer(
 ) -> None:
     altered("/public", times=10**6)
     with pytest.raises(TransferError, match=r"/public/.* reads back as .* but .* were sent") as caught:
-        _to(public, store, made)
+        _to(public, store, made, TransferOptions(verify="full"))
     assert not is_terminal(caught.value)
     assert MANIFEST_NAME not in {path.rpartition("/")[2] for path in public.files()}
     assert store.catalog.published(DATASET) is None
