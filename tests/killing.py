@@ -1,4 +1,4 @@
-"""Processes that are killed by SIGKILL at a chosen step of their work.
+"""Processes that are killed by SIGKILL at a chosen step of their work, or at a moment.
 
 A step is anything that can leave a trace: a file that is opened, written, renamed, linked or removed, a folder that is
 made or listed, a lock, a statement or a commit of the catalog, a request to S3. Killing a process before each of its
@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -29,7 +30,11 @@ def killed_at(step: int, act: Callable[..., None], *args: Any) -> bool:
 
     :returns: whether it came that far; otherwise it has finished its work.
     """
-    process = _CONTEXT.Process(target=_run, args=(step, act, args))
+    return _dies(_run, step, act, args)
+
+
+def _dies(target: Callable[..., None], *args: Any) -> bool:
+    process = _CONTEXT.Process(target=target, args=args)
     process.start()
     process.join(_TIMEOUT_SECONDS)
     code = process.exitcode
@@ -38,6 +43,21 @@ def killed_at(step: int, act: Callable[..., None], *args: Any) -> bool:
     process.close()
     assert code in (0, -signal.SIGKILL), f"the process ended with {code}"
     return code != 0
+
+
+def killed_after(seconds: float, act: Callable[..., None], *args: Any) -> bool:
+    """Run ``act(*args)`` in a process that dies so many seconds after it has begun.
+
+    :returns: whether it worked for so long; otherwise it has finished its work.
+    """
+    return _dies(_run_for, seconds, act, args)
+
+
+def count_steps(act: Callable[..., None], *args: Any) -> int:
+    """Return the number of steps of ``act(*args)``, which is done."""
+    answers = _CONTEXT.SimpleQueue()
+    assert not _dies(_run_and_count, answers, act, args)
+    return int(answers.get())
 
 
 def at_once(*acts: tuple[Callable[..., Any], tuple[Any, ...]]) -> list[Any]:
@@ -75,8 +95,25 @@ def _answer(number: int, act: Callable[..., Any], args: tuple[Any, ...], togethe
         answers.put((number, f"{type(error).__name__}: {error}"))
 
 
+def _run_for(seconds: float, act: Callable[..., None], args: tuple[Any, ...]) -> None:
+    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+    timer.daemon = True
+    timer.start()
+    act(*args)
+    timer.cancel()
+
+
+def _run_and_count(answers: Any, act: Callable[..., None], args: tuple[Any, ...]) -> None:
+    counter = _Counter(sys.maxsize)
+    _run_watched(counter, act, args)
+    answers.put(sys.maxsize - counter.left)
+
+
 def _run(step: int, act: Callable[..., None], args: tuple[Any, ...]) -> None:
-    counter = _Counter(step)
+    _run_watched(_Counter(step), act, args)
+
+
+def _run_watched(counter: _Counter, act: Callable[..., None], args: tuple[Any, ...]) -> None:
     _watch_files(counter, [str(arg) for arg in args if isinstance(arg, str | os.PathLike)])
     _watch_writes(counter)
     _watch_catalog(counter)
@@ -90,7 +127,7 @@ class _Counter:
 
     def step(self, *_args: Any, **_options: Any) -> None:
         self.left -= 1
-        if self.left == 0:
+        if self.left <= 0:  # threads may pass it together
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -105,7 +142,7 @@ def _watch_files(counter: _Counter, roots: list[str]) -> None:
 
 
 def _watch_writes(counter: _Counter) -> None:
-    from airflow_dataflow.storage.directory import HashingWriter
+    from airflow_dataflow.storage.writing import HashingWriter
 
     original = HashingWriter.write
 
@@ -114,6 +151,7 @@ def _watch_writes(counter: _Counter) -> None:
         return original(self, data)
 
     HashingWriter.write = write
+    _count_calls(os, "pwrite", counter)
 
 
 def _watch_catalog(counter: _Counter) -> None:

@@ -364,15 +364,16 @@ def link(_s3_link: FaultyProxy) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture
-def link_bucket(link: FaultyProxy, _behind_client: Any) -> str:
+def link_bucket(link: FaultyProxy, behind_client: Any) -> str:
     """Return the name of an empty bucket behind the link."""
     name = f"bucket-{uuid.uuid4().hex}"
-    _behind_client.create_bucket(Bucket=name)
+    behind_client.create_bucket(Bucket=name)
     return name
 
 
 @pytest.fixture(scope="session")
-def _behind_client(_server_behind: str) -> Iterator[Any]:
+def behind_client(_server_behind: str) -> Iterator[Any]:
+    """Return a client of the server behind the link."""
     client = client_of(_server_behind)
     yield client
     client.close()
