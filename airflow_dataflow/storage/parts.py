@@ -53,6 +53,10 @@ class Parts:
         return f"a file of {self.size:,} bytes in parts of {self.part_bytes:,}"
 
 
+class DamagedError(TransferError):
+    """Bytes arrived changed, and are to be sent again at once; accidents do not repeat, broken machines do."""
+
+
 class LostUploadError(TransferError):
     """What was written of a file is gone, or cannot be used: it has to be begun anew, with all of its parts."""
 

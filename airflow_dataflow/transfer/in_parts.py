@@ -10,11 +10,11 @@ from functools import partial
 
 from airflow_dataflow.errors import CorruptDataError, SourceChangedError, StorageFullError
 from airflow_dataflow.storage.backends import errors_explained
-from airflow_dataflow.storage.parts import LostUploadError, Parts, Upload
+from airflow_dataflow.storage.parts import DamagedError, LostUploadError, Parts, Upload
 from airflow_dataflow.transfer.flow import Flow
 from airflow_dataflow.transfer.journal import FileProgress
 from airflow_dataflow.transfer.plan import Job
-from airflow_dataflow.transfer.retry import DAMAGED_TRIES, DamagedError, Result, retrying
+from airflow_dataflow.transfer.retry import DAMAGED_TRIES, Result, retrying
 from airflow_dataflow.transfer.small import read_part
 from airflow_dataflow.transfer.verify import SourceCheck, digest_of_bytes
 

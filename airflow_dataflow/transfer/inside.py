@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry
+from airflow_dataflow.storage.parts import DamagedError
 from airflow_dataflow.transfer.flow import Flow
 from airflow_dataflow.transfer.plan import Job
-from airflow_dataflow.transfer.retry import DamagedError, retrying
+from airflow_dataflow.transfer.retry import retrying
 from airflow_dataflow.transfer.verify import corrupt, have_one_checksum
 
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from airflow_dataflow.errors import TransferError, TransientError, is_terminal
-from airflow_dataflow.storage.parts import LostUploadError
+from airflow_dataflow.errors import TransientError, is_terminal
+from airflow_dataflow.storage.parts import DamagedError, LostUploadError
 from airflow_dataflow.transfer.crew import GivenUpError
 from airflow_dataflow.transfer.limits import StoppedError
 
@@ -25,10 +25,6 @@ DAMAGED_TRIES = 3
 """How often bytes may arrive changed: accidents do not repeat, broken machines do."""
 
 Result = TypeVar("Result")
-
-
-class DamagedError(TransferError):
-    """Bytes arrived changed."""
 
 
 class Pauses(Protocol):

@@ -14,10 +14,10 @@ from airflow_dataflow.errors import CorruptDataError, NotFoundError, TransferErr
 from airflow_dataflow.scheduling.replication import PART_BYTES
 from airflow_dataflow.storage.digest import Digest
 from airflow_dataflow.storage.directory import Directory
-from airflow_dataflow.storage.parts import Parts
+from airflow_dataflow.storage.parts import DamagedError, Parts
 from airflow_dataflow.storage.staging import Staging
 from airflow_dataflow.transfer.limits import Control, StoppedError
-from airflow_dataflow.transfer.retry import DAMAGED_TRIES, DamagedError
+from airflow_dataflow.transfer.retry import DAMAGED_TRIES
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 
 from airflow_dataflow.storage.parallel import SMALL_FILE_BYTES
+from airflow_dataflow.storage.parts import DamagedError
 from airflow_dataflow.transfer.flow import Flow
 from airflow_dataflow.transfer.plan import Job
-from airflow_dataflow.transfer.retry import DAMAGED_TRIES, DamagedError, retrying
+from airflow_dataflow.transfer.retry import DAMAGED_TRIES, retrying
 from airflow_dataflow.transfer.verify import SourceCheck, digest_of_bytes
 
 log = logging.getLogger(__name__)

@@ -14,24 +14,23 @@ from airflow_dataflow.errors import (
     TransferError,
     UnsupportedError,
 )
+from airflow_dataflow.storage.parts import DamagedError
 
 _DENIED = frozenset({"AccessDenied", "AuthorizationHeaderMalformed", "InvalidToken", "NoCredentials"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"})
+_DAMAGED = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"})
 _BUSY = frozenset(
     {
-        "BadDigest",
         "Connection",
         "ConditionalRequestConflict",
         "IncompleteBody",
         "InternalError",
-        "InvalidDigest",
         "OperationAborted",
         "RequestTimeout",
         "SlowDown",
         "Throttling",
         "TooManyRequests",
-        "XAmzContentSHA256Mismatch",
     }
 )
 _OTHER_403_AND_5XX = _FULL | {"InvalidObjectState", "NotImplemented", "RequestTimeTooSkewed"}
@@ -65,8 +64,8 @@ def explanation(error: BaseException, what: str, bucket: str) -> DataflowError |
         return TransferError(f"{where} changed while it was being read or written")
     if code == "RequestTimeTooSkewed":
         return TransferError(f"{where} is refused, since the clocks of this machine and of the server differ: set them")
-    if code in _BUSY:
-        return TransferError(f"trouble with {where}: {detail}")
+    if code in _BUSY | _DAMAGED:
+        return (DamagedError if code in _DAMAGED else TransferError)(f"trouble with {where}: {detail}")
     if code == "NotImplemented":
         return UnsupportedError(f"the server of bucket {bucket!r} cannot do what is wanted of {what} ({detail})")
     return None

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -20,7 +21,7 @@ from airflow_dataflow.storage.backends._s3_errors import diagnosis, is_missing
 from airflow_dataflow.storage.backends._s3_objects import SmallObjects
 from airflow_dataflow.storage.backends._s3_stamps import ODD_ETAGS, bare
 from airflow_dataflow.storage.checksums import md5_of_parts
-from airflow_dataflow.storage.parts import LostUploadError, Parts, Upload, sealed, unsealed
+from airflow_dataflow.storage.parts import DamagedError, LostUploadError, Parts, Upload, sealed, unsealed
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -100,7 +101,7 @@ class S3Upload(Upload):
                 raise self._lost(error) from error
             raise
         if not arrived(made, digest.hexdigest()):
-            raise TransferError(f"part {number} of {self._path} arrived damaged: its ETag there is {made['ETag']}")
+            raise DamagedError(f"part {number} of {self._path} arrived damaged: its ETag there is {made['ETag']}")
         return bare(made["ETag"])
 
     def publish(self, tokens: Sequence[str], *, exclusive: bool = False) -> None:
@@ -168,7 +169,7 @@ def put(fs: AbstractFileSystem, path: str, data: bytes | memoryview, new_files: 
     """Write an object by one request; return its ETag when that proves that all arrived, ``None`` when it does not.
 
     :param new_files: what requests that make an object say of it.
-    :raises TransferError: when it arrived damaged.
+    :raises DamagedError: when it arrived damaged; it is removed.
     """
     digest = hashlib.md5(data, usedforsecurity=False)
     bucket, _, key = path.partition("/")
@@ -183,7 +184,22 @@ def put(fs: AbstractFileSystem, path: str, data: bytes | memoryview, new_files: 
         return etag
     if arrived(made, digest.hexdigest()):
         return None
-    raise TransferError(f"{path} arrived damaged: its ETag there is {etag}, but its MD5 digest {digest.hexdigest()}")
+    return _judged(S3Requests.of(fs), path, digest.hexdigest())
+
+
+def _judged(requests: S3Requests, path: str, md5: str) -> str:
+    """Return the ETag of an object whose digest the answer to its writer denied, if only that answer was wrong.
+
+    Servers that check digests refuse what comes damaged; of the others, none may show it.
+
+    :raises DamagedError: when the object is damaged; it is removed.
+    """
+    bucket, _, key = path.partition("/")
+    etag = bare(requests.call("head_object", Bucket=bucket, Key=key)["ETag"])
+    if etag == md5:
+        return etag
+    requests.call("delete_object", Bucket=bucket, Key=key)
+    raise DamagedError(f"{path} arrived damaged, with the ETag {etag}, though its MD5 digest is {md5}; it was removed")
 
 
 def read_pinned(fs: AbstractFileSystem, path: str, start: int, length: int, etag: str | None) -> bytes:
@@ -216,7 +232,8 @@ def read_range(requests: S3Requests, path: str, start: int, length: int, etag: s
             return b""
         refuse_changes(error, path, pinned=etag is not None)
         raise
-    with found["Body"] as body:
+    # Its own context manager would return what lies below it, with errors of another library.
+    with closing(found["Body"]) as body:
         data: bytes = body.read()
     # Servers that know no conditions still say what they sent.
     if etag is not None and bare(found["ETag"]) != etag:
