@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import getpass
 import logging
 import os
 import re
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ _RPC_ERROR = re.compile(r'(?:Fatal)?RPCError\("((?:[^"\\]|\\.)*)", "((?:[^"\\]|\
 _FIRST_PAUSE_MILLISECONDS, _LONGEST_PAUSE_MILLISECONDS = 100, 2000
 _claim = threading.Lock()
 _claimed: list[str] = []
+_clients: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+_held: list[Any] = []
 
 
 class NativeHdfs:
@@ -45,6 +49,7 @@ class NativeHdfs:
             config["hadoop.security.authentication"] = "kerberos"
         # An empty folder of configuration: what this machine has of another cluster must not mix with the options.
         self._client = Client(f"hdfs://{_CLUSTER}", config)
+        _clients[id(self._client)] = self._client
 
     def info(self, path: str) -> Entry:
         """Describe a file or folder."""
@@ -235,3 +240,17 @@ def _entry(status: Any) -> Entry:
 
 def _nothing() -> None:
     """Do nothing."""
+
+
+def _hold_clients() -> None:
+    _held.extend(client for client in (reference() for reference in _clients.valuerefs()) if client is not None)
+
+
+def _keep_clients_for_ever() -> None:
+    """Let no client of the parent end in a forked process: it would wait for threads that are not there."""
+    for client in _held:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
+    _held.clear()
+
+
+os.register_at_fork(before=_hold_clients, after_in_parent=_held.clear, after_in_child=_keep_clients_for_ever)
