@@ -9,9 +9,11 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from airflow_dataflow.storage.hdfs.client import Entry
 from airflow_dataflow.storage.hdfs.faults import HdfsServerError, UnreachableError, fault
@@ -21,10 +23,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 _USER_VARIABLE = "HADOOP_USER_NAME"
 _CLUSTER = "cluster"
 _RPC_ERROR = re.compile(r'(?:Fatal)?RPCError\("((?:[^"\\]|\\.)*)", "((?:[^"\\]|\\.)*)"\)', re.DOTALL)
 _FIRST_PAUSE_MILLISECONDS, _LONGEST_PAUSE_MILLISECONDS = 100, 2000
+_DISCONNECTED = "RPC listener disconnected"
+_until_an_answer = Retrying(
+    retry=retry_if_exception(lambda error: _DISCONNECTED in str(error)), stop=stop_after_attempt(4), reraise=True
+)
 _claim = threading.Lock()
 _claimed: list[str] = []
 _clients: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -53,13 +61,11 @@ class NativeHdfs:
 
     def info(self, path: str) -> Entry:
         """Describe a file or folder."""
-        with self._faults(path):
-            return _entry(self._client.get_file_info(path))
+        return _entry(self._asked(path, lambda: self._client.get_file_info(path)))
 
     def children(self, path: str) -> list[Entry]:
         """Describe what lies right inside a folder; a file is its own list."""
-        with self._faults(path):
-            return [_entry(status) for status in self._client.list_status(path)]
+        return self._asked(path, lambda: [_entry(status) for status in self._client.list_status(path)])
 
     def tree(self, path: str) -> Iterator[Entry]:
         """Describe all that lies below a folder, folders too; a file is its own tree."""
@@ -69,8 +75,7 @@ class NativeHdfs:
 
     def make_folder(self, path: str) -> None:
         """Make a folder with all folders above it; one that is there is no error."""
-        with self._faults(path):
-            self._client.mkdirs(path, create_parent=True)
+        self._asked(path, lambda: self._client.mkdirs(path, create_parent=True))
 
     def rename(self, source: str, target: str, *, overwrite: bool) -> None:
         """Rename, and replace a file only if ``overwrite``."""
@@ -104,6 +109,11 @@ class NativeHdfs:
         """Read a part that lies inside a file."""
         with self._faults(path):
             return _NativeSource(self, self._client.read(path).read_range_stream(start, length), path)
+
+    def _asked(self, path: str, request: Callable[[], Result]) -> Result:
+        """Make a request that may be made twice: when a NameNode dies before it answers, the next one is asked."""
+        with self._faults(path):
+            return _until_an_answer(request)
 
     @contextmanager
     def _faults(self, path: str) -> Iterator[None]:
