@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +20,8 @@ from airflow_dataflow.errors import InvalidInputError, JobFailedError
 # The kernel sends SIGTERM to a service when the demo itself is killed; the setting survives exec.
 _LEASH = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15); os.execv(sys.argv[1], sys.argv[1:])"
 _POLL_SECONDS = 0.1
+_LOWEST_PORT, _USUAL_FIRST_PORT = 20_000, 32_768
+_reserved: set[int] = set()
 
 
 class Service:
@@ -147,26 +151,23 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def reserve_port(hosts: Sequence[str] = ("127.0.0.1",)) -> int:
-    """Return a port that is free on some loopback addresses, and that the kernel hands to nobody else for a minute.
+    """Return a port that is free on some loopback addresses; this process reserves it for nobody else.
 
-    A connection through the port leaves it in TIME_WAIT, where only a server that asks for it by number gets it.
+    It is none of those that connections get at their own end, so a server that is started again finds it free.
     """
     while True:
-        port = _reserve_port_on(hosts[0])
-        if all(_refusal(host, port) is None for host in hosts[1:]):
+        port = random.randrange(_LOWEST_PORT, _first_port_of_connections())
+        if port not in _reserved and all(_refusal(host, port) is None for host in hosts):
+            _reserved.add(port)
             return port
 
 
-def _reserve_port_on(host: str) -> int:
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((host, 0))
-        server.listen(1)
-        address = server.getsockname()
-        with socket.create_connection(address):
-            accepted, _ = server.accept()
-            accepted.close()
-        return int(address[1])
+def _first_port_of_connections() -> int:
+    with suppress(OSError, ValueError, IndexError):
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+        if first > _LOWEST_PORT:
+            return first
+    return _USUAL_FIRST_PORT
 
 
 def check_port(port: int) -> int:

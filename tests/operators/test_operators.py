@@ -56,7 +56,7 @@ def test_the_operators_and_sensors_of_the_provider_are_found():
 def test_every_id_path_and_connection_is_templated(kind):
     wanted = {name for name in _own_parameters(kind) if name in REFERRED or name.endswith(("_id", "_url", "_path"))}
     assert wanted <= set(kind.template_fields)
-    assert "dataflow_conn_id" in wanted or kind.__name__ == "ObjectSensor"
+    assert "dataflow_conn_id" in wanted or kind.__name__ in ("ObjectSensor", "AnnounceObjectsOperator")
 
 
 @all_operators

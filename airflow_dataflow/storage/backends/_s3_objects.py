@@ -30,6 +30,10 @@ _ASK_AGAIN = timedelta(minutes=5)
 """How long credentials are used that the session may replace at any time."""
 
 
+_RETRIES = 2
+"""More is left to s3fs; but one connection that a server has closed must not be the end of this way."""
+
+
 class SmallObjects:
     """The objects of one file system.
 
@@ -121,7 +125,7 @@ class SmallObjects:
                 virtual_hosted_style_request=False,
                 credential_provider=self._credentials,
                 client_options={"allow_http": meta.endpoint_url.startswith("http://"), "timeout": timedelta(minutes=1)},
-                retry_config={"max_retries": 0},
+                retry_config={"max_retries": _RETRIES},
             )
         return self._stores[bucket]
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import getpass
 import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from airflow_dataflow.storage.hdfs.client import Entry
 from airflow_dataflow.storage.hdfs.faults import HdfsServerError, UnreachableError, fault
@@ -19,12 +23,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 _USER_VARIABLE = "HADOOP_USER_NAME"
 _CLUSTER = "cluster"
 _RPC_ERROR = re.compile(r'(?:Fatal)?RPCError\("((?:[^"\\]|\\.)*)", "((?:[^"\\]|\\.)*)"\)', re.DOTALL)
 _FIRST_PAUSE_MILLISECONDS, _LONGEST_PAUSE_MILLISECONDS = 100, 2000
+_DISCONNECTED = "RPC listener disconnected"
+_until_an_answer = Retrying(
+    retry=retry_if_exception(lambda error: _DISCONNECTED in str(error)), stop=stop_after_attempt(4), reraise=True
+)
 _claim = threading.Lock()
 _claimed: list[str] = []
+_clients: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+_held: list[Any] = []
 
 
 class NativeHdfs:
@@ -47,16 +59,15 @@ class NativeHdfs:
             config["hadoop.security.authentication"] = "kerberos"
         # An empty folder of configuration: what this machine has of another cluster must not mix with the options.
         self._client = Client(f"hdfs://{_CLUSTER}", config)
+        _clients[id(self._client)] = self._client
 
     def info(self, path: str) -> Entry:
         """Describe a file or folder."""
-        with self._faults(path):
-            return _entry(self._client.get_file_info(path))
+        return _entry(self._asked(path, lambda: self._client.get_file_info(path)))
 
     def children(self, path: str) -> list[Entry]:
         """Describe what lies right inside a folder; a file is its own list."""
-        with self._faults(path):
-            return [_entry(status) for status in self._client.list_status(path)]
+        return self._asked(path, lambda: [_entry(status) for status in self._client.list_status(path)])
 
     def tree(self, path: str) -> Iterator[Entry]:
         """Describe all that lies below a folder, folders too; a file is its own tree."""
@@ -66,8 +77,7 @@ class NativeHdfs:
 
     def make_folder(self, path: str) -> None:
         """Make a folder with all folders above it; one that is there is no error."""
-        with self._faults(path):
-            self._client.mkdirs(path, create_parent=True)
+        self._asked(path, lambda: self._client.mkdirs(path, create_parent=True))
 
     def rename(self, source: str, target: str, *, overwrite: bool) -> None:
         """Rename, and replace a file only if ``overwrite``."""
@@ -101,6 +111,11 @@ class NativeHdfs:
         """Read a part that lies inside a file."""
         with self._faults(path):
             return _NativeSource(self, self._client.read(path).read_range_stream(start, length), path)
+
+    def _asked(self, path: str, request: Callable[[], Result]) -> Result:
+        """Make a request that may be made twice: when a NameNode dies before it answers, the next one is asked."""
+        with self._faults(path):
+            return _until_an_answer(request)
 
     @contextmanager
     def _faults(self, path: str) -> Iterator[None]:
@@ -237,3 +252,17 @@ def _entry(status: Any) -> Entry:
 
 def _nothing() -> None:
     """Do nothing."""
+
+
+def _hold_clients() -> None:
+    _held.extend(client for client in (reference() for reference in _clients.valuerefs()) if client is not None)
+
+
+def _keep_clients_for_ever() -> None:
+    """Let no client of the parent end in a forked process: it would wait for threads that are not there."""
+    for client in _held:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
+    _held.clear()
+
+
+os.register_at_fork(before=_hold_clients, after_in_parent=_held.clear, after_in_child=_keep_clients_for_ever)
