@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME
-from airflow_dataflow.errors import InvalidInputError, NotFoundError, SourceChangedError, TransferError, UnsupportedError
+from airflow_dataflow.errors import (
+    InvalidInputError,
+    NotFoundError,
+    SourceChangedError,
+    TransferError,
+    UnsupportedError,
+)
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.transfer.copy import copy_path
 from tests.killing import killed_at, steps_of

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from airflow_dataflow.progress import no_progress
 from airflow_dataflow.transfer.report import Tally, TransferReport
 
-
 REPORT = TransferReport(
     bytes_sent=1,
     bytes_resumed=2,
@@ -29,7 +28,7 @@ def test_the_report_is_the_json_that_programs_read() -> None:
 
 
 def test_reports_add_up() -> None:
-    assert REPORT + REPORT == TransferReport(**{name: 2 * value for name, value in REPORT.to_dict().items()})
+    assert TransferReport(**{name: 2 * value for name, value in REPORT.to_dict().items()}) == REPORT + REPORT
     assert REPORT + TransferReport() == REPORT
 
 
