@@ -9,17 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Manifest
-from airflow_dataflow.errors import CorruptDataError, InvalidInputError, NotFoundError, TransferError
+from airflow_dataflow.errors import CorruptDataError, TransferError
 from airflow_dataflow.storage.backends import errors_explained
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.parallel import in_parallel
-from airflow_dataflow.storage.parts import Upload
+from airflow_dataflow.storage.parts import DamagedError, Upload
 from airflow_dataflow.storage.staging import Staging
+from airflow_dataflow.transfer.copy import is_complete
 from airflow_dataflow.transfer.journal import FileProgress, Journal
 from airflow_dataflow.transfer.large_file import BrokenError, LargeFile, Stream
 from airflow_dataflow.transfer.limits import Control
 from airflow_dataflow.transfer.report import Tally
-from airflow_dataflow.transfer.retry import DAMAGED_TRIES, DamagedError, retrying
+from airflow_dataflow.transfer.retry import DAMAGED_TRIES, retrying
 from airflow_dataflow.transfer.sending import Piece, Senders, parts_of, pieces_of
 
 log = logging.getLogger(__name__)
@@ -297,20 +298,3 @@ class Receiver:
         except FileExistsError:
             # Another process has brought the same version meanwhile; that is as good, or refused.
             is_complete(self._manifest, self._place)
-
-
-def is_complete(manifest: Manifest, place: Directory) -> bool:
-    """Tell whether a folder holds the manifest of a version.
-
-    :raises InvalidInputError: when it holds that of another content.
-    """
-    try:
-        existing = Manifest.from_bytes(place.read(MANIFEST_NAME), f"{place.url}/{MANIFEST_NAME}")
-    except NotFoundError:
-        return False
-    if existing != manifest:
-        raise InvalidInputError(
-            f"{place.url} already holds another content of {manifest.reference}; nothing was changed there: "
-            "choose another place, or remove that copy first"
-        )
-    return True

@@ -41,6 +41,10 @@ _BUFFER_BYTES = 64 << 20
 """Bytes of pieces in memory, over all sites of a process."""
 _MOST_AT_ONCE = 8
 """Pieces in flight for one site, and sites in one process, at a time."""
+_LEAST_AT_ONCE = 2
+"""Pieces in flight for one site at least: one that comes, and one that is written."""
+_PIECES_FOR_EACH = 16
+"""Pieces of a version for each one that is in flight at a time."""
 _LEAST_MEASURED_BYTES = 1 << 20
 _GRACE = timedelta(days=1)
 
@@ -134,8 +138,8 @@ def plan_for(
 ) -> tuple[Manifest, ReplicationPlan]:
     """Return the version that a reference names, and the tree along which it goes.
 
-    Rates that were measured count in place of declared ones. Processes of single sites all plan for themselves, so for
-    them only what was measured before the version was made counts, which is the same for each.
+    Where no rate of a link is declared, the best one that was measured counts. Processes of single sites all plan for
+    themselves, so for them only what was measured before the version was made counts, which is the same for each.
 
     :raises InvalidInputError: when a site is unknown or cannot be reached.
     :raises NotFoundError: when no site holds the version.
@@ -235,7 +239,9 @@ class _Replication:
         self._failed: dict[str, BaseException] = {}
         part = max((parts_of(entry).part_bytes for entry in manifest.files), default=1)
         self._sites_at_once = max(1, min(_MOST_AT_ONCE, _BUFFER_BYTES // part, len(self._here)))
-        self._at_once = max(1, min(_MOST_AT_ONCE, _BUFFER_BYTES // part // self._sites_at_once))
+        # Pieces that come side by side come late: those below wait for the first one. Large versions do not mind.
+        wanted = max(_LEAST_AT_ONCE, manifest.total_bytes // part // _PIECES_FOR_EACH)
+        self._at_once = max(1, min(_MOST_AT_ONCE, wanted, _BUFFER_BYTES // part // self._sites_at_once))
 
     def run(self) -> ReplicationReport:
         """Do the work of the sites of this process; those above come first, so nobody waits for one that waits."""

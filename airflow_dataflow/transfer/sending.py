@@ -22,7 +22,7 @@ from airflow_dataflow.transfer.retry import DAMAGED_TRIES
 log = logging.getLogger(__name__)
 
 _MOST_PARTS = 10_000
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.5
 """Time between two looks for a part that is not there yet."""
 _LOOK_SECONDS = 5.0
 """Time between two looks at whether a site has failed."""

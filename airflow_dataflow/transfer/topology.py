@@ -14,7 +14,8 @@ A topology is a YAML or JSON file, or a mapping::
       - {name: leaf-2, members: [c, d], bytes_per_second: 125000000}
       - {name: spine, members: [leaf-1, leaf-2], bytes_per_second: 125000000, price_per_gb: 0.01}
 
-Without links and switches each site reaches each other one, as fast as was measured.
+Without links and switches each site reaches each other one. Where no ``bytes_per_second`` is declared, the best rate
+counts that replications have measured there.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class Topology:
     def network(self, measured: Mapping[tuple[str, str], float] | None = None) -> Network:
         """Return the network as numbers.
 
-        :param measured: bytes per second by source and target, in place of what is declared for the links themselves.
+        :param measured: bytes per second by source and target, for links of which none are declared.
         """
         measured = {pair: rate for pair, rate in (measured or {}).items() if set(pair) <= set(self.sites)}
         links, capacities = self._through_switches()
@@ -164,7 +165,10 @@ class Topology:
             Link(
                 source=link.source,
                 target=link.target,
-                bytes_per_second=measured.get(pair, link.bytes_per_second),
+                # Others may have shared the link when it was measured: who declares a rate knows better.
+                bytes_per_second=measured.get(pair, math.inf)
+                if math.isinf(link.bytes_per_second)
+                else link.bytes_per_second,
                 price_per_gb=link.price_per_gb,
                 shared=link.shared,
             )

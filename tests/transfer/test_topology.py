@@ -104,16 +104,17 @@ def rate(seconds: float, *, day: int, size: int = 100, source: str = "a", target
     return LinkRate(source=source, target=target, at=at, bytes=size, seconds=seconds)
 
 
-def test_the_best_rate_of_a_link_counts_in_place_of_the_declared_one(store: Store) -> None:
+def test_the_best_rate_of_a_link_counts_where_none_is_declared(store: Store) -> None:
     for measured in (rate(10, day=1), rate(4, day=2), rate(5, day=3), rate(1, day=1, target="c")):
         record_link_rate(store.catalog, measured)
     best = best_rates(link_rates_of(store.catalog))
     assert best == {("a", "b"): 25.0, ("a", "c"): 100.0}
-    links = [{"between": ["a", "b"], "bytes_per_second": 7, "price_per_gb": 0.5}]
+    links = [{"between": ["a", "b"], "price_per_gb": 0.5}, {"source": "a", "target": "c", "bytes_per_second": 7}]
     network = load_topology({"sites": SITES, "links": links}).network(best)
-    assert set(network.links) == {("a", "b"), ("b", "a")}
+    assert set(network.links) == {("a", "b"), ("b", "a"), ("a", "c")}
     assert (network.links["a", "b"].bytes_per_second, network.links["a", "b"].price_per_gb) == (25.0, 0.5)
-    assert network.links["b", "a"].bytes_per_second == 7
+    assert math.isinf(network.links["b", "a"].bytes_per_second)
+    assert network.links["a", "c"].bytes_per_second == 7
 
 
 def test_what_was_measured_later_can_be_left_out(store: Store) -> None:
