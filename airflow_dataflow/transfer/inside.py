@@ -7,7 +7,7 @@ from airflow_dataflow.storage.parts import DamagedError
 from airflow_dataflow.transfer.flow import Flow
 from airflow_dataflow.transfer.plan import Job
 from airflow_dataflow.transfer.retry import retrying
-from airflow_dataflow.transfer.verify import corrupt, have_one_checksum
+from airflow_dataflow.transfer.verify import corrupt, is_equal
 
 
 def copy_inside(job: Job, flow: Flow) -> None:
@@ -26,12 +26,9 @@ def copy_inside(job: Job, flow: Flow) -> None:
 
 
 def _copy(job: Job) -> None:
-    there = (job.target, job.target_path)
-    job.source.copy(job.source_path, *there)
+    job.source.copy(job.source_path, job.target, job.target_path)
     job.source.check_pin(job.source_path, job.stamp)
-    if have_one_checksum(job.source, job.source_path, *there):
-        return
-    if job.source.digest(job.source_path) != job.target.digest(job.target_path):
+    if not is_equal(job):
         job.target.remove(job.target_path)
         raise DamagedError(f"{job.target.url}/{job.target_path} reads back differently from what it was copied from")
 
