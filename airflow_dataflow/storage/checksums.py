@@ -1,7 +1,8 @@
 """Checksums that stores keep of files, recomputed while the bytes pass.
 
 They are written as the kind and the value in hexadecimal digits: ``md5:…``, ``crc32:…``, ``crc32c:…``, ``crc64nvme:…``,
-``crc64ecma:…``, and ``md5-parts:…-7:16777216`` for S3's digest of the digests of 7 parts of 16 MiB.
+``crc64ecma:…``, and ``md5-parts:…-7:16777216`` for S3's digest of the digests of 7 parts of 16 MiB,
+``md5-parts:…-7:16777216|17000000|?`` where the server does not tell whether they have one of these sizes or another.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import cache
 from airflow_dataflow.errors import MissingPackageError
 
 _KNOWN = re.compile(
-    r"(md5):([0-9a-f]{32})|(md5-parts):([0-9a-f]{32}-[1-9]\d{0,4}:[1-9]\d{0,18})"
+    r"(md5):([0-9a-f]{32})|(md5-parts):([0-9a-f]{32}-[1-9]\d{0,4}:[1-9]\d{0,18}(?:\|[1-9]\d{0,18})*(?:\|\?)?)"
     r"|(crc32c?):([0-9a-f]{8})|(crc64nvme|crc64ecma):([0-9a-f]{16})",
     re.ASCII,
 )
@@ -26,6 +27,9 @@ _ECMA = {"poly": 0x142F0E1EBA9EA3693, "initCrc": 0, "xorOut": 0xFFFFFFFFFFFFFFFF
 
 class Checker(ABC):
     """Compares bytes with a checksum."""
+
+    is_sure: bool = True
+    """Whether bytes that do not match it are surely others; otherwise nobody knows how it was made."""
 
     @abstractmethod
     def update(self, data: bytes | memoryview) -> None:
@@ -38,14 +42,18 @@ class Checker(ABC):
 
 def checker(checksum: str | None) -> Checker | None:
     """Return what compares bytes with a checksum; ``None`` if its kind is not known, or its package not installed."""
+    from airflow_dataflow.storage.hdfs.checksums import file_checker
+
     known = _KNOWN.fullmatch(checksum or "")
     if known is None:
-        return None
+        return file_checker(checksum or "")
     kind, value = (word for word in known.groups() if word is not None)
     if kind == "md5":
         return _Md5(value)
     if kind == "md5-parts":
-        return _Md5OfParts(value)
+        digest, _, sizes = value.partition(":")
+        ways = [_Md5OfParts(digest, int(size)) for size in sizes.removesuffix("|?").split("|")]
+        return _OneOf(ways) if sizes.endswith("?") else ways[0]
     try:
         return _Crc(_crc(kind), value)
     except MissingPackageError:
@@ -67,10 +75,9 @@ class _Md5(Checker):
 class _Md5OfParts(Checker):
     """The digest of the digests of parts, however the bytes are cut when they are added."""
 
-    def __init__(self, value: str) -> None:
-        self._value, _, size = value.partition(":")
-        self._part_bytes = int(size)
-        self._left = self._part_bytes
+    def __init__(self, value: str, part_bytes: int) -> None:
+        self._value = value
+        self._part_bytes = self._left = part_bytes
         self._part = hashlib.md5(usedforsecurity=False)
         self._digests: list[bytes] = []
 
@@ -92,6 +99,22 @@ class _Md5OfParts(Checker):
         if self._left < self._part_bytes:
             digests.append(self._part.digest())
         return md5_of_parts(digests) == self._value
+
+
+class _OneOf(Checker):
+    """A checksum that was made in one of several ways, or in yet another."""
+
+    is_sure = False
+
+    def __init__(self, ways: list[_Md5OfParts]) -> None:
+        self._ways = ways
+
+    def update(self, data: bytes | memoryview) -> None:
+        for way in self._ways:
+            way.update(data)
+
+    def matches(self) -> bool:
+        return any(way.matches() for way in self._ways)
 
 
 class _Crc(Checker):

@@ -43,7 +43,9 @@ class FileInParts:
         self._lock = threading.Lock()
         self._sent: dict[int, tuple[str, str]] = {}
         self._left = 0
+        self._looked = False
         self._unseen = False
+        self._lost: list[int] = []
         self._upload: Upload
         self._parts: Parts
         self._check: SourceCheck
@@ -88,7 +90,7 @@ class FileInParts:
         part_bytes = job.target.backend.part_bytes(job.bytes) or job.bytes
         begin = partial(job.target.begin_upload, job.target_path, size=job.bytes, part_bytes=part_bytes)
         self._parts, self._upload = Parts(job.bytes, part_bytes), self._retrying(begin)
-        self._sent, self._unseen = {}, False
+        self._sent, self._unseen, self._lost = {}, False, []
         self._note()
 
     def _note(self) -> None:
@@ -112,25 +114,38 @@ class FileInParts:
             self._flow.crew.take(size)
             self._send(number)
             self._flow.tally.part_sent(size)
+        if self._is_last():
+            self._end()
+
+    def _is_last(self) -> bool:
+        """Count a piece of work that is done, and tell whether only the end of the file is left."""
         with self._lock:
             is_last = self._left == 1
             self._left -= not is_last
-        if is_last:
-            self._finish()
-            self._left = 0
+        return is_last
+
+    def _end(self) -> None:
+        """Look at all parts once more, by many workers, where somebody has to; then end the file."""
+        if self._looks_back and not self._looked:
+            self._looked, self._left = True, self._parts.count
+            self._flow.crew.add(partial(self._look_at, number) for number in range(self._parts.count))
+            return
+        self._finish()
+        self._left = 0
 
     def _keep(self, number: int) -> bool:
         """Tell whether the target has the part whole from an earlier attempt."""
         if number not in self._sent:
             return False
-        data = self._read_back(number)
-        if data is None and self._check.is_needed:
+        if not self._check.is_needed:
+            return not self._looks_back or self._arrived(number)
+        data = self._upload_read(number) if self._looks_back else None
+        if data is None:
             data = self._read(number)
-        if data is not None and digest_of_bytes(data) != self._sent[number][1]:
+        if digest_of_bytes(data) != self._sent[number][1]:
             return False
         with self._turn(number):
-            if data is not None and self._check.is_needed:
-                self._check.update(data)
+            self._check.update(data)
         return True
 
     def _send(self, number: int) -> None:
@@ -143,6 +158,17 @@ class FileInParts:
         if not self._upload.in_order:
             self._put(number, data)
 
+    def _look_at(self, number: int) -> None:
+        """Make sure that the target has a part as it was sent, or send it again."""
+        if not self._arrived(number):
+            log.warning("part %d of %s reads back differently; sending it again", number, self._where)
+            self._lost.append(number)
+            if not self._upload.in_order:
+                self._flow.tally.retried()
+                self._put_and_look(number, self._read(number))
+        if self._is_last():
+            self._end()
+
     def _turn(self, number: int) -> AbstractContextManager[None]:
         """Wait for the parts before this one, if somebody has to have them in order."""
         return self._order.turn(number) if self._check.is_needed or self._upload.in_order else nullcontext()
@@ -152,26 +178,33 @@ class FileInParts:
         return self._retrying(lambda: read_part(self._job, start, length), self._flow.tally.retried)
 
     def _put(self, number: int, data: bytes) -> None:
-        digest = digest_of_bytes(data)
-
-        def put() -> str:
-            token = self._upload.put(number, data)
-            arrived = self._read_back(number)
-            if arrived is not None and digest_of_bytes(arrived) != digest:
-                raise DamagedError(f"part {number} of {self._where} reads back differently")
-            return token
-
-        token = self._retrying(put, self._flow.tally.retried)
+        token = self._retrying(lambda: self._upload.put(number, data), self._flow.tally.retried)
         with self._lock:
-            self._sent[number] = (token, digest)
+            self._sent[number] = (token, digest_of_bytes(data))
         self._note()
 
-    def _read_back(self, number: int) -> bytes | None:
-        """Return a part as the target has it, ``None`` where nobody needs to look, or can look before the end."""
-        if self._upload.verifies and self._flow.options.verify != "full":
-            return None
-        with self._explained():
-            data = self._upload.read(number)
+    def _put_and_look(self, number: int, data: bytes) -> None:
+        """Send a part that nobody will look at later."""
+
+        def put() -> None:
+            self._put(number, data)
+            if self._looks_back and not self._arrived(number):
+                raise DamagedError(f"part {number} of {self._where} reads back differently")
+
+        self._retrying(put, self._flow.tally.retried)
+
+    @property
+    def _looks_back(self) -> bool:
+        """Whether parts have to be read back, as the target does not check what arrives."""
+        return not self._upload.verifies or self._flow.options.verify == "full"
+
+    def _arrived(self, number: int) -> bool:
+        """Tell whether the target has a part as it was sent; where it cannot be seen yet, :meth:`_look` will."""
+        data = self._upload_read(number)
+        return data is None or digest_of_bytes(data) == self._sent[number][1]
+
+    def _upload_read(self, number: int) -> bytes | None:
+        data = self._retrying(partial(self._upload.read, number))
         self._unseen |= data is None
         return data
 
@@ -181,6 +214,7 @@ class FileInParts:
         for left in reversed(range(DAMAGED_TRIES)):
             try:
                 self._check_source()
+                self._check_order()
                 self._publish()
                 break
             except (DamagedError, LostUploadError) as error:
@@ -198,8 +232,15 @@ class FileInParts:
             if self._check.holds():
                 return
             if not self._mend():
-                raise self._check.error()
+                if self._check.is_sure:
+                    raise self._check.error()
+                return
         raise DamagedError(f"{self._job.source.url}/{self._job.source_path} has other bytes each time it is read")
+
+    def _check_order(self) -> None:
+        """Give up an upload in which a part is damaged that cannot be written again without those after it."""
+        if self._lost and self._upload.in_order:
+            raise DamagedError(f"part {self._lost[0]} of {self._where} reads back differently")
 
     def _mend(self) -> bool:
         """Read the source once more, send what differs from what was sent, and tell whether anything did."""
@@ -215,7 +256,7 @@ class FileInParts:
             self._flow.tally.retried()
             differs = True
             if not self._upload.in_order:
-                self._put(number, data)
+                self._put_and_look(number, data)
         if differs and self._upload.in_order:
             self._send_again()
         return differs
@@ -231,7 +272,7 @@ class FileInParts:
             data = self._read(number)
             self._check.update(data)
             self._flow.tally.retried()
-            self._put(number, data)
+            self._put_and_look(number, data)
 
     def _publish(self) -> None:
         job = self._job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_dataflow.errors import CorruptDataError
 from airflow_dataflow.storage.checksums import Checker, checker
-from airflow_dataflow.storage.digest import Digest
+from airflow_dataflow.storage.digest import CHUNK_BYTES, Digest
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.transfer.plan import Job
 
@@ -31,6 +31,11 @@ class SourceCheck:
     def is_needed(self) -> bool:
         """Whether anything is known that the bytes have to fit."""
         return self._job.expected is not None or self._checker is not None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether bytes that do not fit are surely not the source's."""
+        return self._job.expected is not None or self._checker is None or self._checker.is_sure
 
     @property
     def digest(self) -> str:
@@ -80,9 +85,26 @@ def is_equal(job: Job) -> bool:
     """
     if job.expected is not None:
         return job.target.digest(job.target_path)[0] == job.expected.digest
-    if have_one_checksum(job.source, job.source_path, job.target, job.target_path):
+    source, target = (job.source, job.source_path), (job.target, job.target_path)
+    if have_one_checksum(*source, *target):
         return True
+    # Whoever keeps a checksum that can be recomputed need not send its bytes once more.
+    for kept, read in ((target, source), (source, target)):
+        fits = _fits(*kept, *read)
+        if fits is not None:
+            return fits
     return job.source.digest(job.source_path) == job.target.digest(job.target_path)
+
+
+def _fits(kept_by: Directory, kept_path: str, place: Directory, path: str) -> bool | None:
+    """Tell whether a file has the checksum that another store keeps, ``None`` where that says nothing for sure."""
+    check = checker(kept_by.checksum(kept_path))
+    if check is None:
+        return None
+    with place.open(path) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            check.update(chunk)
+    return check.matches() or (False if check.is_sure else None)
 
 
 def have_one_checksum(source: Directory, source_path: str, target: Directory, target_path: str) -> bool:

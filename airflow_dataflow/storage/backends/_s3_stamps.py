@@ -14,6 +14,8 @@ _STAMP = re.compile(r'ETag:"([^"]*)"')
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _MD5_OF_PARTS = re.compile(r"[0-9a-f]{32}-([1-9]\d{0,4})", re.ASCII)
 _KINDS = {"ChecksumCRC64NVME": "crc64nvme", "ChecksumCRC32C": "crc32c", "ChecksumCRC32": "crc32"}
+_USUAL_PART_BYTES = tuple(number << 20 for number in (16, 8, 5, 10, 32, 50, 64, 100, 128))
+"""Ours, and those of other clients."""
 ODD_ETAGS = ("SSECustomerAlgorithm", "SSEKMSKeyId")
 """What answers say of objects whose ETag is no digest of their content."""
 
@@ -39,7 +41,9 @@ def etag_in(stamp: str | None) -> str | None:
 def checksum_in_stamp(stamp: str) -> str | None:
     """Return the checksum that a stamp seems to be."""
     etag = etag_in(stamp) or ""
-    return f"md5:{etag}" if _MD5.fullmatch(etag) else None
+    if _MD5.fullmatch(etag):
+        return f"md5:{etag}"
+    return f"md5-parts:{etag}:{1 << 62}" if etag.endswith("-1") and _MD5_OF_PARTS.fullmatch(etag) else None
 
 
 def checksum_in_head(requests: S3Requests, path: str) -> str | None:
@@ -64,20 +68,26 @@ def checksum_in_head(requests: S3Requests, path: str) -> str | None:
         if _MD5.fullmatch(etag):
             return f"md5:{etag}"
         parts = _MD5_OF_PARTS.fullmatch(etag)
-        size = _part_bytes(requests, which, found, int(parts[1])) if parts else None
-        if size is not None:
-            return f"md5-parts:{etag}:{size}"
+        if parts is not None:
+            return f"md5-parts:{etag}:{_part_bytes(requests, which, found, int(parts[1]))}"
     return _whole_checksum(found)
 
 
-def _part_bytes(requests: S3Requests, which: Mapping[str, str], found: Mapping[str, Any], count: int) -> int | None:
-    """Return the size of an object's parts; ``None`` when they differ, or the server knows nothing of them."""
+def _part_bytes(requests: S3Requests, which: Mapping[str, str], found: Mapping[str, Any], count: int) -> str:
+    """Return the size of an object's parts, or such as it may be where the server does not tell it."""
+    total = int(found["ContentLength"])
     if count == 1:
-        return int(found["ContentLength"])
+        return str(max(total, 1))
     first = requests.call("head_object", **which, PartNumber=1)
     size = int(first["ContentLength"])
-    fits = size and -(-found["ContentLength"] // size) == count and bare(first["ETag"]) == bare(found["ETag"])
-    return size if fits else None
+    if _fits(size, total, count) and bare(first["ETag"]) == bare(found["ETag"]):
+        return str(size)
+    usual = [size for size in (*_USUAL_PART_BYTES, -(-total // count)) if _fits(size, total, count)]
+    return "|".join([*map(str, dict.fromkeys(usual)), "?"])
+
+
+def _fits(size: int, total: int, count: int) -> bool:
+    return size > 0 and -(-total // size) == count
 
 
 def _whole_checksum(found: Mapping[str, Any]) -> str | None:
