@@ -26,6 +26,7 @@ from airflow_dataflow.demo.samples import SampleOptions, write_night
 from airflow_dataflow.features.pipeline import build_extractors
 from airflow_dataflow.ingest.ingest import ingest
 from airflow_dataflow.recipe import load_recipe
+from airflow_dataflow.transfer.topology import load_topology
 from tests.services.tables import Tables
 from tests.storage.hdfs.clusters import connection_to
 
@@ -106,11 +107,15 @@ class Reader:
                 assert self.run_dag(value).state == "success"
 
     def yaml(self, text: str) -> None:
-        """Keep and check a recipe or the description of a store."""
-        if "catalog_url" in yaml.safe_load(text):
+        """Keep and check a recipe, the description of a store, or a topology."""
+        content = yaml.safe_load(text)
+        if "catalog_url" in content:
             Path("demo-store.yaml").write_text(text)
             read_store("demo-store.yaml")
             self.run_demo()
+        elif "sites" in content:
+            Path("topology.yaml").write_text(text)
+            assert load_topology("topology.yaml").network().links
         else:
             Path("recipe.yaml").write_text(text)
             recipe = load_recipe("recipe.yaml")
