@@ -71,7 +71,7 @@ def copy_path(
         plan = plan_paths(origins, goal, into=into, options=options)
         tally = Tally(f"copy to {goal.url}", plan.total_bytes, progress)
         engine = Engine(tally, options=options, journal=journal, control=control)
-        engine.run(job for job in plan.jobs if not job.is_manifest)
+        engine.run((job for job in plan.jobs if not job.is_manifest), packs=plan.is_folder)
         engine.run(job for job in plan.jobs if job.is_manifest)
         engine.remove(goal, plan.removals)
     if journal is not None and not options.dry_run:
@@ -124,7 +124,7 @@ def copy_version_files(
         complete = is_complete(manifest, target)
         plan = plan_version(manifest, source, target, share=share)
         engine = Engine(tally, options=options, journal=journal, control=control, resumes=not complete)
-        engine.run(plan.jobs)
+        engine.run(plan.jobs, packs=True)
         if not (complete or options.dry_run):
             _write_manifest(manifest, source, target)
     return tally.report()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME
@@ -27,6 +27,8 @@ PARTS_AT_ONCE = 6
 """Parts in flight where nobody wants another number."""
 IN_FLIGHT_BYTES = 96 << 20
 """What all parts in flight may take in memory; each takes it twice while it is read back."""
+
+_Act = Callable[[Job, Flow, list[FileInParts]], None]
 
 
 class Engine:
@@ -55,23 +57,72 @@ class Engine:
         self._resumes = resumes
         self._known = self._journal.load()
 
-    def run(self, jobs: Iterable[Job]) -> None:
+    def run(self, jobs: Iterable[Job], *, packs: bool = False) -> None:
         """Copy files that the target does not have already; the order is the engine's.
 
+        :param packs: whether files may go into packs, where the options want that.
         :raises SourceChangedError: when a source is replaced or removed meanwhile.
         :raises CorruptDataError: when a source is not what its manifest, or its store, says.
         :raises TransferError: when something went wrong again and again.
         :raises StoppedError: when somebody has stopped the transfer.
         """
-        todo = list(jobs)
-        small = [job for job in todo if is_small(job)]
-        large = [job for job in todo if not is_small(job)]
+        packed, plain = self._divided(list(jobs), packs=packs)
+        small = [job for job in plain if is_small(job)]
+        large = [job for job in plain if not is_small(job)]
         # Small files mostly wait for their stores, large ones need memory: each kind has another number of workers.
-        self._run(small, _files_at_once(small), SMALL_FILE_BYTES)
-        self._run(large, PARTS_AT_ONCE, max(map(_part_bytes, large), default=0))
+        self._run(small, self._settle, _files_at_once(small), SMALL_FILE_BYTES)
+        self._run(large, self._settle, PARTS_AT_ONCE, max(map(_part_bytes, large), default=0))
+        if packed:
+            self._pack(packed)
 
-    def _run(self, jobs: Sequence[Job], at_once: int, most_bytes: int) -> None:
-        """Copy files by some workers, fewer where each of them needs much memory."""
+    def _divided(self, jobs: list[Job], *, packs: bool) -> tuple[list[Job], list[Job]]:
+        """Return the files that go into packs, and those that the target gets as they are."""
+        if not packs or (self._options.compress == "off" and not self._options.pack):
+            return [], jobs
+        from airflow_dataflow.transfer.packing_plan import to_pack
+
+        return to_pack(jobs, self._options)
+
+    def _pack(self, jobs: Sequence[Job]) -> None:
+        from airflow_dataflow.transfer.pack import pack_files
+        from airflow_dataflow.transfer.packing_plan import Packable
+
+        wanted: list[Job] = []
+
+        def look(job: Job, flow: Flow, _begun: list[FileInParts]) -> None:
+            if not self._has(job, flow):
+                wanted.append(job)
+
+        self._run(jobs, look, _files_at_once(jobs), SMALL_FILE_BYTES)
+        if self._options.dry_run:
+            for job in wanted:
+                self._tally.sent(job.bytes)
+            return
+        for source in dict.fromkeys(job.source for job in wanted):
+            # The workers have looked at them in any order; the same packs are made of the same order only.
+            files = [
+                Packable(
+                    path=job.target_path,
+                    bytes=job.bytes,
+                    source_path=job.source_path,
+                    digest=None if job.expected is None else job.expected.digest,
+                    stamp=job.stamp,
+                )
+                for job in sorted(wanted, key=lambda job: job.target_path)
+                if job.source is source
+            ]
+            pack_files(
+                source,
+                files,
+                jobs[0].target,
+                options=self._options,
+                journal=self._journal,
+                control=self._control,
+                tally=self._tally,
+            )
+
+    def _run(self, jobs: Sequence[Job], act: _Act, at_once: int, most_bytes: int) -> None:
+        """Let some workers look after files, fewer where each of them needs much memory."""
         if not jobs:
             return
         memory_for = max(1, IN_FLIGHT_BYTES // most_bytes)
@@ -79,7 +130,7 @@ class Engine:
         flow = Flow(options=self._options, journal=self._journal, known=self._known, tally=self._tally, crew=crew)
         begun: list[FileInParts] = []
         try:
-            crew.run(partial(self._settle, job, flow, begun) for job in jobs)
+            crew.run(partial(act, job, flow, begun) for job in jobs)
         except BaseException as error:
             for file in begun:
                 file.abandon(error)

@@ -44,6 +44,11 @@ class Job:
     """Whether the store itself copies it."""
 
     @property
+    def path(self) -> str:
+        """Its path at the target."""
+        return self.target_path
+
+    @property
     def key(self) -> str:
         """Its whole path on the target's file system, by which journals know it."""
         return f"{self.target.root.rstrip('/')}/{self.target_path}"
@@ -64,6 +69,8 @@ class Plan:
     """Folder that they go to."""
     removals: list[str] = field(default_factory=list)
     """Files at the target that the source does not have, and that have to go; manifests first."""
+    is_folder: bool = True
+    """Whether it fills a folder; otherwise it is for one file, whose folder is somebody else's affair."""
 
     @property
     def total_bytes(self) -> int:
@@ -190,7 +197,7 @@ def _single(
         raise InvalidInputError(f"{target.url} is to be a file; mirror makes one folder equal to another")
     folder, path = target.parent()
     known = None if there is None else pinned(target.backend, target.root, there)
-    return Plan([_job(found.base, found.files[name], path, folder, known)], folder)
+    return Plan([_job(found.base, found.files[name], path, folder, known)], folder, is_folder=False)
 
 
 def _by_path(found: Mapping[str, _Found]) -> dict[str, tuple[Directory, FoundFile]]:
