@@ -45,6 +45,7 @@ class FileInParts:
         self._left = 0
         self._looked = False
         self._unseen = False
+        self._doubtful = False
         self._lost: list[int] = []
         self._upload: Upload
         self._parts: Parts
@@ -165,7 +166,10 @@ class FileInParts:
             self._lost.append(number)
             if not self._upload.in_order:
                 self._flow.tally.retried()
-                self._put_and_look(number, self._read(number))
+                data = self._read(number)
+                # What was read first, or what was read now, came damaged.
+                self._doubtful |= digest_of_bytes(data) != self._sent[number][1]
+                self._put_and_look(number, data)
         if self._is_last():
             self._end()
 
@@ -229,10 +233,11 @@ class FileInParts:
     def _check_source(self) -> None:
         """Make sure that what was read is what the source has; send again what was damaged on the way."""
         for _ in range(DAMAGED_TRIES):
-            if self._check.holds():
+            if self._check.holds() and not self._doubtful:
                 return
+            self._doubtful = False
             if not self._mend():
-                if self._check.is_sure:
+                if self._check.is_sure and not self._check.holds():
                     raise self._check.error()
                 return
         raise DamagedError(f"{self._job.source.url}/{self._job.source_path} has other bytes each time it is read")

@@ -401,6 +401,21 @@ def test_a_part_that_arrived_damaged_is_sent_again(
     assert (report.parts_retried, report.bytes_sent) == (1 if shows else PARTS, TOTAL_BYTES)
 
 
+def test_a_part_that_came_damaged_when_it_was_read_again_is_found(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _damaging(monkeypatch, 1)
+    seen: list[tuple[str, int]] = []
+
+    def change(path: str, start: int, data: bytes) -> bytes:
+        seen.append((path, start))
+        return _flipped(data) if (path, start) == ("large", 0) and seen.count(("large", 0)) == 2 else data
+
+    _reads(monkeypatch, change, source)
+    assert _copy(source, target, parts_at_once=1).parts_retried == 2
+    assert tree(target) == FILES
+
+
 @pytest.mark.parametrize("shows", [True, False])
 def test_parts_that_always_arrive_damaged_end_the_transfer(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch, shows: bool
