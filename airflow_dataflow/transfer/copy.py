@@ -9,16 +9,18 @@ from typing import Any
 import xxhash
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Manifest
-from airflow_dataflow.errors import InvalidInputError, NotFoundError
+from airflow_dataflow.errors import CorruptDataError, InvalidInputError, NotFoundError
 from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.backends import errors_explained
 from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.parts import DamagedError
 from airflow_dataflow.transfer.engine import Engine
 from airflow_dataflow.transfer.journal import Journal
 from airflow_dataflow.transfer.limits import Control
 from airflow_dataflow.transfer.options import TransferOptions
 from airflow_dataflow.transfer.plan import Job, plan_paths, plan_version
 from airflow_dataflow.transfer.report import Tally, TransferReport
+from airflow_dataflow.transfer.retry import retrying
 
 StorageOptions = dict[str, Any] | None
 
@@ -119,6 +121,7 @@ def copy_version_files(
     :raises BusyError: when another process is writing there.
     """
     options = options or TransferOptions()
+    control = control or Control(base=options.limits)
     tally = Tally(f"copy {manifest.reference}", manifest.total_bytes, progress)
     with target.lock():
         complete = is_complete(manifest, target)
@@ -126,7 +129,7 @@ def copy_version_files(
         engine = Engine(tally, options=options, journal=journal, control=control, resumes=not complete)
         engine.run(plan.jobs, packs=True)
         if not (complete or options.dry_run):
-            _write_manifest(manifest, source, target)
+            retrying(lambda: _write_manifest(manifest, source, target), control, tally.retried)
     return tally.report()
 
 
@@ -135,25 +138,41 @@ def is_complete(manifest: Manifest, target: Directory) -> bool:
 
     :raises InvalidInputError: when it has one of another content.
     """
-    try:
-        existing = Manifest.from_bytes(target.read(MANIFEST_NAME), f"{target.url}/{MANIFEST_NAME}")
-    except NotFoundError:
-        return False
-    if existing != manifest:
-        raise InvalidInputError(
-            f"{target.url} already holds another content of {manifest.reference}; nothing was changed there: "
-            "choose another place, or remove that copy first"
-        )
-    return True
+    for is_last in (False, True):  # twice: what came damaged from its store would be taken for another content
+        try:
+            existing = Manifest.from_bytes(target.read(MANIFEST_NAME), f"{target.url}/{MANIFEST_NAME}")
+        except NotFoundError:
+            return False
+        except CorruptDataError:
+            if is_last:
+                raise
+        else:
+            if existing == manifest:
+                return True
+    raise InvalidInputError(
+        f"{target.url} already holds another content of {manifest.reference}; nothing was changed there: "
+        "choose another place, or remove that copy first"
+    )
 
 
 def _write_manifest(manifest: Manifest, source: Directory, target: Directory) -> None:
+    data = source.read(MANIFEST_NAME)
+    try:
+        came_whole = Manifest.from_bytes(data, f"{source.url}/{MANIFEST_NAME}") == manifest
+    except CorruptDataError:
+        came_whole = False
+    if not came_whole:
+        raise DamagedError(f"the manifest of {manifest.reference} came damaged from {source.url}")
     try:
         with target.create(MANIFEST_NAME, exclusive=True) as writer:
-            writer.write(source.read(MANIFEST_NAME))
+            writer.write(data)
     except FileExistsError:
         # Another process has copied the same version meanwhile; that is as good, or refused.
         is_complete(manifest, target)
+        return
+    if target.read(MANIFEST_NAME) != data:
+        target.remove(MANIFEST_NAME)
+        raise DamagedError(f"the manifest of {manifest.reference} arrived damaged at {target.url}; it was removed")
 
 
 def copy_file(source: Directory, entry: FileEntry, target: Directory) -> None:

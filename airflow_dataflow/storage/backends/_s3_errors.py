@@ -19,7 +19,8 @@ from airflow_dataflow.storage.parts import DamagedError
 _DENIED = frozenset({"AccessDenied", "AuthorizationHeaderMalformed", "InvalidToken", "NoCredentials"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _FULL = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"})
-_DAMAGED = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"})
+DAMAGED = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch"})
+"""What servers say of bytes that arrived changed."""
 _BUSY = frozenset(
     {
         "Connection",
@@ -64,8 +65,8 @@ def explanation(error: BaseException, what: str, bucket: str) -> DataflowError |
         return TransferError(f"{where} changed while it was being read or written")
     if code == "RequestTimeTooSkewed":
         return TransferError(f"{where} is refused, since the clocks of this machine and of the server differ: set them")
-    if code in _BUSY | _DAMAGED:
-        return (DamagedError if code in _DAMAGED else TransferError)(f"trouble with {where}: {detail}")
+    if code in _BUSY | DAMAGED:
+        return (DamagedError if code in DAMAGED else TransferError)(f"trouble with {where}: {detail}")
     if code == "NotImplemented":
         return UnsupportedError(f"the server of bucket {bucket!r} cannot do what is wanted of {what} ({detail})")
     return None

@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from airflow_dataflow.storage.backends._s3_client import FileSystemCredentials
+from airflow_dataflow.storage.backends._s3_errors import DAMAGED
+from airflow_dataflow.storage.parts import DamagedError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -92,6 +94,7 @@ class SmallObjects:
         """Write an object whole, and return its ETag; ``None`` if nothing was written.
 
         :raises FileExistsError: when ``exclusive`` and it is there.
+        :raises DamagedError: when the server says that it arrived damaged.
         """
         if not self._works:
             return None
@@ -103,6 +106,9 @@ class SmallObjects:
         except Exception as error:  # noqa: BLE001 - s3fs says what is wrong, if anything is
             if exclusive and "<Code>PreconditionFailed</Code>" in str(error):
                 raise FileExistsError(f"{bucket}/{key} exists already") from None
+            for code in DAMAGED:
+                if f"<Code>{code}</Code>" in str(error):
+                    raise DamagedError(f"{bucket}/{key} arrived damaged, says the server ({code})") from None
             self._trouble(error)
             return None
         return str(made["e_tag"])

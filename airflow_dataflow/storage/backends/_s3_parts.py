@@ -187,17 +187,20 @@ def put(fs: AbstractFileSystem, path: str, data: bytes | memoryview, new_files: 
     return _judged(S3Requests.of(fs), path, digest.hexdigest())
 
 
-def _judged(requests: S3Requests, path: str, md5: str) -> str:
+def _judged(requests: S3Requests, path: str, md5: str) -> str | None:
     """Return the ETag of an object whose digest the answer to its writer denied, if only that answer was wrong.
+
+    ``None`` if its ETag proves nothing, since the server encrypts it by a key of its own.
 
     Servers that check digests refuse what comes damaged; of the others, none may show it.
 
     :raises DamagedError: when the object is damaged; it is removed.
     """
     bucket, _, key = path.partition("/")
-    etag = bare(requests.call("head_object", Bucket=bucket, Key=key)["ETag"])
-    if etag == md5:
-        return etag
+    found = requests.call("head_object", Bucket=bucket, Key=key)
+    etag = bare(found["ETag"])
+    if arrived(found, md5):
+        return etag if etag == md5 else None
     requests.call("delete_object", Bucket=bucket, Key=key)
     raise DamagedError(f"{path} arrived damaged, with the ETag {etag}, though its MD5 digest is {md5}; it was removed")
 

@@ -25,7 +25,7 @@ from airflow_dataflow.storage.backends._s3_errors import diagnosis, explanation
 from airflow_dataflow.storage.backends._s3_objects import SmallObjects
 from airflow_dataflow.storage.backends._s3_parts import MOST_PARTS, S3Upload, etag_of, part_bytes, put, read_pinned
 from airflow_dataflow.storage.backends._s3_stamps import bare, checksum_in_head, checksum_in_stamp, etag_in, stamp_with
-from airflow_dataflow.storage.parts import Parts
+from airflow_dataflow.storage.parts import DamagedError, Parts
 
 RESTORE_SPEEDS = ("Bulk", "Standard", "Expedited")
 """How fast Amazon restores from an archive, cheapest first."""
@@ -113,8 +113,10 @@ class S3Backend(Backend):
 
     def _put(self, path: str, data: bytes, *, exclusive: bool) -> None:
         small = not self._new_files and SmallObjects.of(self.fs)
-        if not (small and small.put(*_bucket_and_key(path), data, exclusive=exclusive)):
-            self.fs.pipe_file(path, data, mode="create" if exclusive else "overwrite", **self._new_files)
+        with suppress(DamagedError):
+            if small and small.put(*_bucket_and_key(path), data, exclusive=exclusive):
+                return
+        self.fs.pipe_file(path, data, mode="create" if exclusive else "overwrite", **self._new_files)
 
     def _complete_as_first(self, file: Any, path: str) -> None:
         """Complete an upload of parts unless the file is there; look before and after on servers that do not.
