@@ -16,7 +16,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -335,6 +335,17 @@ def _error(kind: str, request: Request) -> bytes:
     return f"{head}Connection: {ends}\r\n\r\n".encode() + (b"" if request.method == "HEAD" else text)
 
 
+@contextmanager
+def running_link(upstream: str) -> Iterator[FaultyProxy]:
+    """Put a link in front of a server."""
+    proxy = FaultyProxy(upstream)
+    proxy.start()
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
+
+
 SMALLEST_PART_BYTES = 16 << 10
 """Size from which on the server behind the link takes parts; Amazon wants 5 MiB."""
 
@@ -348,10 +359,8 @@ def _server_behind() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _s3_link(_server_behind: str) -> Iterator[FaultyProxy]:
-    proxy = FaultyProxy(_server_behind)
-    proxy.start()
-    yield proxy
-    proxy.stop()
+    with running_link(_server_behind) as proxy:
+        yield proxy
 
 
 @pytest.fixture
