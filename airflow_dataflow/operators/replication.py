@@ -31,7 +31,8 @@ class ReplicateDatasetOperator(BaseOperator):
 
     One task does the work of all sites, or mapped tasks one each, on queues whose workers are at the sites::
 
-        ReplicateDatasetOperator.partial(task_id="to", reference=gate.output, topology="topology.yaml").expand(at=["fra", "ams"])
+        options = {"reference": gate.output, "topology": "topology.yaml"}
+        ReplicateDatasetOperator.partial(task_id="to", **options).expand(at=["fra", "ams"])
 
     Mapped tasks need a fixed reference, and as many slots as there are sites between the source and the farthest one;
     those that wait for a site which does not begin go on with the one above it after ``patience_seconds``.

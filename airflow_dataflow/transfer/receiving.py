@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Manifest
 from airflow_dataflow.errors import CorruptDataError, TransferError
@@ -24,6 +25,8 @@ from airflow_dataflow.transfer.retry import DAMAGED_TRIES, retrying
 from airflow_dataflow.transfer.sending import Piece, Senders, parts_of, pieces_of
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 class Receiver:
@@ -75,23 +78,23 @@ class Receiver:
         :raises CorruptDataError: when the source is not what its manifest says.
         """
         with self._place.lock():
-            complete = is_complete(self._manifest, self._place)
+            complete = self._trying(lambda: is_complete(self._manifest, self._place))
             if self._staging is not None and not complete:
-                self._staging.unmark_failed()
-                self._staged = self._staging.parts()
+                self._trying(self._staging.unmark_failed)
+                self._staged = self._trying(self._staging.parts)
             self._known = {} if complete else self._journal.load()
             there = self._find(complete=complete)
             missing = (piece for piece in pieces_of(self._manifest) if piece.entry.path not in there)
             self._work_off(missing)
             if not complete:
-                self._write_manifest()
+                self._trying(self._write_manifest)
             if self._staging is not None:
-                self._staging.remove()
+                self._trying(self._staging.remove)
             self._journal.clear()
 
     def _find(self, *, complete: bool) -> set[str]:
         """Return the paths of the files that need not be sent."""
-        sizes, there = self._place.files(), set()
+        sizes, there = self._trying(self._place.files), set()
         present = [entry for entry in self._manifest.files if sizes.get(entry.path) == entry.bytes]
 
         def look(entry: FileEntry) -> None:
@@ -110,7 +113,7 @@ class Receiver:
         known = self._known.get(self._key(entry))
         if known is None or known.target_stamp is None or known.source_stamp != entry.digest:
             return False
-        return known.target_stamp == self._place.stamp(entry.path)
+        return known.target_stamp == self._trying(lambda: self._place.stamp(entry.path))
 
     def _work_off(self, pieces: Iterator[Piece]) -> None:
         """Receive pieces in order, several at a time; the first error ends all."""
@@ -154,11 +157,11 @@ class Receiver:
             if not self._place.put(piece.entry.path, data) and not self._reads_back(piece.entry):
                 raise DamagedError(f"{self._place.url}/{piece.entry.path} reads back as something else than was sent")
 
-        retrying(write, self._control, self._tally.retried)
+        self._sending(write)
         self._tally.sent(piece.length)
 
     def _reads_back(self, entry: FileEntry) -> bool:
-        return self._place.digest(entry.path) == (entry.digest, entry.bytes)
+        return self._trying(lambda: self._place.digest(entry.path)) == (entry.digest, entry.bytes)
 
     # large files ------------------------------------------------------------------------------
 
@@ -191,14 +194,14 @@ class Receiver:
     def _pass_on(self, piece: Piece, data: bytes | memoryview) -> None:
         staging = self._staging
         if staging is not None:
-            retrying(lambda: staging.write(piece.staged_name, data), self._control, self._tally.retried)
+            self._sending(lambda: staging.write(piece.staged_name, data))
 
     def _put(self, file: LargeFile, piece: Piece, data: bytes | memoryview) -> None:
         def write(upload: Upload) -> str:
             if isinstance(upload, Stream):
                 return upload.put(piece.number, data)
             with self._explained(file.entry):
-                return retrying(lambda: upload.put(piece.number, data), self._control, self._tally.retried)
+                return self._sending(lambda: upload.put(piece.number, data))
 
         file.put(piece, data, write, self._control)
         if not isinstance(file.upload, Stream):
@@ -221,7 +224,8 @@ class Receiver:
                 parts.part_bytes,
             )
         ):
-            upload = self._place.resume_upload(entry.path, known.handle)
+            handle = known.handle
+            upload = self._trying(lambda: self._place.resume_upload(entry.path, handle))
             if upload is not None:
                 return LargeFile(entry, upload, known.parts)
         return self._begun(entry)
@@ -229,8 +233,9 @@ class Receiver:
     def _begun(self, entry: FileEntry) -> LargeFile:
         if self._place.backend.part_bytes(entry.bytes) is None:
             return LargeFile(entry, Stream(self._place, entry.path, entry.bytes), {})
-        parts = parts_of(entry)
-        return LargeFile(entry, self._place.begin_upload(entry.path, size=entry.bytes, part_bytes=parts.part_bytes), {})
+        part_bytes = parts_of(entry).part_bytes
+        upload = self._trying(lambda: self._place.begin_upload(entry.path, size=entry.bytes, part_bytes=part_bytes))
+        return LargeFile(entry, upload, {})
 
     def _finish(self, file: LargeFile) -> None:
         """Publish a file, when it is what its manifest says; receive it again when not."""
@@ -258,10 +263,13 @@ class Receiver:
             return False
         tokens = [file.tokens[number][0] for number in range(file.parts.count)]
         with self._explained(entry):
-            upload.publish(tokens)
+            if isinstance(upload, Stream):
+                upload.publish(tokens)
+            else:
+                self._trying(lambda: upload.publish(tokens))
         if (file.digest is not None and upload.verifies) or self._reads_back(entry):
             return True
-        self._place.remove(entry.path)
+        self._trying(lambda: self._place.remove(entry.path))
         return False
 
     def _again(self, old: LargeFile) -> LargeFile:
@@ -282,8 +290,16 @@ class Receiver:
         return file
 
     def _whole(self, file: LargeFile) -> FileProgress:
-        stamp = self._place.stamp(file.entry.path)
+        stamp = self._trying(lambda: self._place.stamp(file.entry.path))
         return FileProgress(source_stamp=file.entry.digest, bytes=file.entry.bytes, target_stamp=stamp)
+
+    def _trying(self, work: Callable[[], Result]) -> Result:
+        """Ask the store for something, until it answers."""
+        return retrying(work, self._control)
+
+    def _sending(self, work: Callable[[], Result]) -> Result:
+        """Send a piece to the store, until it has it."""
+        return retrying(work, self._control, self._tally.retried)
 
     def _key(self, entry: FileEntry) -> str:
         return self._place.path(entry.path)

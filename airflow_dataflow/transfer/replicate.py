@@ -32,6 +32,7 @@ from airflow_dataflow.transfer.limits import Control, StoppedError
 from airflow_dataflow.transfer.publish import published_copy
 from airflow_dataflow.transfer.receiving import Receiver
 from airflow_dataflow.transfer.report import Tally, TransferReport
+from airflow_dataflow.transfer.retry import retrying
 from airflow_dataflow.transfer.sending import Sender, Senders, parts_of
 from airflow_dataflow.transfer.topology import Open, Topology, open_site
 
@@ -294,8 +295,8 @@ class _Replication:
     def _bring(self, name: str, senders: Senders, tally: Tally) -> None:
         root, place = self._root(name), self._version(name)
         self._copy(name, place.url)
-        remove_abandoned_parts(root, datetime.now(UTC) - _GRACE)
         began = datetime.now(UTC)
+        retrying(lambda: remove_abandoned_parts(root, began - _GRACE), self._control)
         transfer = xxhash.xxh3_128_hexdigest(f"replicate {self._manifest.reference} {place.url}".encode())
         with CatalogJournal(self._store.catalog, transfer, place.url, sleep=self._control.sleep) as journal:
             Receiver(

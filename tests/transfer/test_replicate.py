@@ -6,7 +6,9 @@ import logging
 import os
 import threading
 import time
+import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 
 from airflow_dataflow.datasets.catalog.links import link_rates_of
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Manifest, Rows
+from airflow_dataflow.demo.hadoop import HdfsCluster
 from airflow_dataflow.errors import CorruptDataError, InvalidInputError, NotFoundError, TerminalError, TransferError
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.staging import STAGING_NAME, Staging
@@ -25,6 +28,8 @@ from airflow_dataflow.transfer.limits import Control, StoppedError
 from airflow_dataflow.transfer.replicate import ReplicationOptions, ReplicationReport, plan_for, replicate
 from airflow_dataflow.transfer.topology import Topology, load_topology
 from tests.killing import at_once, killed_at, steps_of
+from tests.services.faulty_proxy import Fault, FaultyProxy
+from tests.storage.hdfs.clusters import folder_on, options_of
 from tests.storage.versions import open_store, settled, tree, visible
 
 PART = 64 << 10
@@ -163,6 +168,42 @@ def test_sites_may_be_of_different_kinds(
     assert total(again) == (0, 0, 3 * made.total_bytes)
 
 
+def test_a_store_that_takes_no_parts_gets_files_in_one_stream(store: Store, made: Manifest, tmp_path: Path) -> None:
+    url = f"memory://{tmp_path.name}-{uuid.uuid4().hex}"
+    links = [("hub", "m"), ("m", "a"), ("hub", "n")]
+    report = replicate(store, made.reference, sites(tmp_path, links, m={"url": f"{url}/m"}, n={"url": f"{url}/n"}))
+    report.check()
+    assert settled(tree(tmp_path / "a")) == settled(tree(tmp_path / "hot"))
+    for name in ("m", "n"):
+        assert visible(Directory.from_url(f"{url}/{name}")) == [made.reference]
+
+
+@pytest.mark.hdfs
+def test_a_site_on_hdfs_passes_on(store: Store, made: Manifest, tmp_path: Path, hdfs_cluster: HdfsCluster) -> None:
+    place = folder_on(hdfs_cluster, "hdfs")
+    site = {"url": place.url, "storage_options": options_of(hdfs_cluster)}
+    report = replicate(store, made.reference, sites(tmp_path, [("hub", "h"), ("h", "a")], h=site))
+    report.check()
+    assert settled(tree(tmp_path / "a")) == settled(tree(tmp_path / "hot"))
+    assert visible(place) == [made.reference]
+    assert place.child(STAGING_NAME).folders() == []
+
+
+@pytest.mark.s3
+def test_a_link_that_does_harm_delays_a_replication_and_changes_nothing(
+    store: Store, made: Manifest, tmp_path: Path, link: FaultyProxy, link_bucket: str, link_options: dict[str, Any]
+) -> None:
+    s3 = {"url": f"s3://{link_bucket}/s", "storage_options": link_options}
+    for kind in ("flip_answer", "503", "reset_in_answer", "half_answer", "flip_request"):
+        link.inject(Fault(kind=kind, share=0.1, times=3))
+    report = replicate(store, made.reference, sites(tmp_path, [("hub", "s"), ("s", "a")], s=s3))
+    report.check()
+    assert link.done
+    assert settled(tree(tmp_path / "a")) == settled(tree(tmp_path / "hot"))
+    link.clear()
+    assert visible(Directory.from_url(s3["url"], link_options)) == [made.reference]
+
+
 # kills ----------------------------------------------------------------------------------------
 
 
@@ -245,6 +286,21 @@ def test_a_process_at_each_site_does_its_own_part(tmp_path: Path) -> None:
         assert settled(tree(tmp_path / name)) == settled(tree(tmp_path / "hot"))
     store = open_store(tmp_path)
     assert len(store.catalog.replicas(DATASET, made.version)) == 4
+
+
+def test_a_process_that_is_killed_at_its_site_and_starts_again_keeps_those_below_waiting_only(tmp_path: Path) -> None:
+    made = make(open_store(tmp_path))
+    for step in (60, 110, 160):
+        out = tmp_path / str(step)
+        with ThreadPoolExecutor(1) as pool:
+            below = pool.submit(_at, tmp_path, str(out), "b")
+            killed = killed_at(step, _at, tmp_path, str(out), "a")
+            assert visible(Directory.from_url(str(out / "a"))) == ([] if killed else [made.reference])
+            _at(tmp_path, str(out), "a")
+            assert below.result(120)["sites"][0]["source"] == "a"
+        for name in "ab":
+            assert settled(tree(out / name)) == settled(tree(tmp_path / "hot"))
+            assert not (out / name / STAGING_NAME).exists()
 
 
 def test_a_process_at_a_site_measures_its_link_and_one_for_all_sites_does_not(store: Store, tmp_path: Path) -> None:
@@ -368,7 +424,7 @@ def test_a_bit_that_flips_on_the_way_is_found_and_sent_again(
 
     def flip_one(self: Any, at: str, start: int, length: int, **options: Any) -> bytes:
         data = read_range(self, at, start, length, **options)
-        wanted = "/_staging/" in at if site == "a" and path == "data/large.bin" else at.endswith(path)
+        wanted = at.endswith(path) or (path == "data/large.bin" and STAGING_NAME in at)
         if left[0] and at.startswith(str(tmp_path / site)) and wanted and data:
             left[0] -= 1
             return data[:-1] + bytes([data[-1] ^ 1])
