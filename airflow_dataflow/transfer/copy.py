@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import xxhash
@@ -62,6 +63,7 @@ def copy_path(
     :raises TransferError: when bytes arrived changed several times in a row, or a connection stayed broken.
     """
     options = options or TransferOptions()
+    control = control or Control(base=options.limits)
     names = [source] if isinstance(source, str) else list(source)
     goal = Directory.from_url(target, target_options)
     with ExitStack() as stack:
@@ -70,9 +72,10 @@ def copy_path(
             origin = Directory.from_url(name, access)
             origins[name] = _kept(origin, goal, stack) if from_snapshot else origin
         into = target.endswith("/") or len(names) > 1
-        plan = plan_paths(origins, goal, into=into, options=options)
+        plan = retrying(partial(plan_paths, origins, goal, into=into, options=options), control)
         tally = Tally(f"copy to {goal.url}", plan.total_bytes, progress)
         engine = Engine(tally, options=options, journal=journal, control=control)
+        engine.make_way(goal, plan.in_the_way, plan.folders)
         engine.run((job for job in plan.jobs if not job.is_manifest), packs=plan.is_folder)
         engine.run(job for job in plan.jobs if job.is_manifest)
         engine.remove(goal, plan.removals)
@@ -124,8 +127,8 @@ def copy_version_files(
     control = control or Control(base=options.limits)
     tally = Tally(f"copy {manifest.reference}", manifest.total_bytes, progress)
     with target.lock():
-        complete = is_complete(manifest, target)
-        plan = plan_version(manifest, source, target, share=share)
+        complete = retrying(partial(is_complete, manifest, target), control)
+        plan = retrying(partial(plan_version, manifest, source, target, share=share), control)
         engine = Engine(tally, options=options, journal=journal, control=control, resumes=not complete)
         engine.run(plan.jobs, packs=True)
         if not (complete or options.dry_run):

@@ -77,7 +77,7 @@ class Engine:
 
     def _divided(self, jobs: list[Job], *, packs: bool) -> tuple[list[Job], list[Job]]:
         """Return the files that go into packs, and those that the target gets as they are."""
-        if not packs or (self._options.compress == "off" and not self._options.pack):
+        if not (packs and self._options.packs):
             return [], jobs
         from airflow_dataflow.transfer.packing_plan import to_pack
 
@@ -143,6 +143,12 @@ class Engine:
         for batch in (manifests, others):
             crew = Crew(self._control, target.backend.small_files_at_once)
             crew.run(partial(self._remove, target, path, crew) for path in batch)
+
+    def make_way(self, target: Directory, files: Sequence[str], folders: Sequence[str]) -> None:
+        """Remove files, and then folders, that lie where others go."""
+        self.remove(target, files)
+        for folder in () if self._options.dry_run else folders:
+            target.child(folder).remove_all()
 
     def _remove(self, target: Directory, path: str, crew: Crew) -> None:
         if not self._options.dry_run:

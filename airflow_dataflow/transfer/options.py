@@ -56,6 +56,11 @@ class TransferOptions:
                 raise InvalidInputError(f"{name} must be at least 1, got {value}; leave it out for no limit")
 
     @property
+    def packs(self) -> bool:
+        """Whether some files go into packs, compressed or not."""
+        return self.pack or self.compress != "off"
+
+    @property
     def limits(self) -> Limits:
         """What a :class:`~airflow_dataflow.transfer.limits.Control` begins with."""
         return Limits(bytes_per_second=self.bytes_per_second, parts_at_once=self.parts_at_once)

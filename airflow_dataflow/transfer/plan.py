@@ -68,7 +68,11 @@ class Plan:
     target: Directory
     """Folder that they go to."""
     removals: list[str] = field(default_factory=list)
-    """Files at the target that the source does not have, and that have to go; manifests first."""
+    """Files at the target that the source does not have, and that have to go in the end; manifests first."""
+    in_the_way: list[str] = field(default_factory=list)
+    """Such files that have to go before anything comes, since they lie where a folder goes, or a file for a folder."""
+    folders: list[str] = field(default_factory=list)
+    """Folders at the target, empty by then, that lie where files go."""
     is_folder: bool = True
     """Whether it fills a folder; otherwise it is for one file, whose folder is somebody else's affair."""
 
@@ -98,8 +102,18 @@ def plan_paths(sources: Mapping[str, Directory], target: Directory, *, into: boo
     wanted = _by_path(found)
     known = _known(target, wanted, options)
     jobs = [_job(base, file, path, target, known.get(path)) for path, (base, file) in wanted.items()]
-    removals = _removals(list(sources.values()), target, known, wanted, options) if options.mirror else []
-    return Plan(jobs, target, removals)
+    in_the_way, folders = _obstacles(target, known, wanted)
+    if not options.mirror:
+        for path in (*folders, *in_the_way):
+            raise InvalidInputError(
+                f"{target.url}/{path} is a {'folder' if path in folders else 'file'}, where a "
+                f"{'file' if path in folders else 'folder'} of that name goes: remove it first, or mirror the source"
+            )
+        return Plan(jobs, target)
+    removals = _removals(list(sources.values()), target, known, wanted, options)
+    first = {*in_the_way, *(path for path in removals if not set(folders).isdisjoint(folders_above(path)))}
+    later = [path for path in removals if path not in first]
+    return Plan(jobs, target, later, [path for path in removals if path in first], folders)
 
 
 def plan_version(manifest: Manifest, source: Directory, target: Directory, *, share: bool) -> Plan:
@@ -215,7 +229,7 @@ def _by_path(found: Mapping[str, _Found]) -> dict[str, tuple[Directory, FoundFil
 
 def _known(target: Directory, wanted: Mapping[str, object], options: TransferOptions) -> Mapping[str, FoundFile]:
     """Return what the target has; all of it, or only what is wanted, as that is asked for in fewer requests."""
-    if options.mirror or len(wanted) > _FEW:
+    if options.mirror or options.packs or len(wanted) > _FEW:
         return _listed(target)
     looked = {path: _look(Directory(target.fs, target.path(path))) for path in wanted}
     return {
@@ -223,6 +237,23 @@ def _known(target: Directory, wanted: Mapping[str, object], options: TransferOpt
         for path, info in looked.items()
         if info is not None and info["type"] == "file"
     }
+
+
+def _obstacles(
+    target: Directory, known: Mapping[str, FoundFile], wanted: Mapping[str, object]
+) -> tuple[list[str], list[str]]:
+    """Return the files of the target that lie where folders go, and its folders that lie where files go."""
+    if not target.backend.has_folders:
+        return [], []
+    folders = {folder for path in known for folder in folders_above(path)}
+    needed = {folder for path in wanted for folder in folders_above(path)}
+    return sorted(needed & known.keys()), sorted(folders & wanted.keys())
+
+
+def folders_above(path: str) -> list[str]:
+    """Return the folders that a file lies in: ``a`` and ``a/b`` for ``a/b/c``."""
+    names = path.split("/")[:-1]
+    return ["/".join(names[: count + 1]) for count in range(len(names))]
 
 
 def _job(base: Directory, file: FoundFile, target_path: str, target: Directory, there: FoundFile | None) -> Job:

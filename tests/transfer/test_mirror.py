@@ -123,6 +123,27 @@ def test_folders_that_lie_in_each_other_are_no_mirrors(source: Path, one: str, o
     assert tree(source) == before
 
 
+def test_folders_and_files_that_change_places_are_mirrored(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    _fill(target, {"a/old/er": b"1", "a/old/est": b"2", "deep": b"3", "own": b"4"})
+    before = tree(target)
+    assert _mirror(source, target, most_removed_fraction=1.0, dry_run=True).files_removed == 4
+    assert tree(target) == before
+    assert _mirror(source, target, most_removed_fraction=1.0).files_removed == 4
+    assert tree(target) == FILES
+
+
+@pytest.mark.parametrize(
+    ("there", "message"), [("a/old", "target/a is a folder, where a file"), ("deep", "target/deep is a file, where a")]
+)
+def test_without_a_mirror_nothing_gives_way(source: Path, tmp_path: Path, there: str, message: str) -> None:
+    _fill(source, {str(number): b"" for number in range(9)})
+    _fill(tmp_path / "target", {there: b"1"})
+    with pytest.raises(InvalidInputError, match=message):
+        copy_path(str(source), str(tmp_path / "target"))
+    assert tree(tmp_path / "target") == {there: b"1"}
+
+
 def test_files_of_writers_at_work_are_neither_copied_nor_removed(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     busy = {f".{'0' * 32}.partial": b"half", "deep/.x.dataflow-lock": b""}
