@@ -12,6 +12,7 @@ from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.hooks.storage import directory, uri
 from airflow_dataflow.operators._context import announce, task_progress, task_reader
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
+from airflow_dataflow.operators._journal import task_control
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -47,6 +48,8 @@ class ReplicateDatasetOperator(BaseOperator):
         (templated).
     :param relays: sites that may pass it on, and then keep a copy, although they are no targets (templated).
     :param patience_seconds: how long a site may send nothing before those that wait for it go on with the one above it.
+    :param limits_variable: name of an Airflow Variable that is read every few seconds while the task runs; its JSON,
+        e.g. ``{"bytes_per_second": "20MB"}``, limits what the task receives for all of its sites (templated).
     :param dataflow_conn_id: Airflow connection of the store that holds the version (templated).
     """
 
@@ -58,6 +61,7 @@ class ReplicateDatasetOperator(BaseOperator):
         "at",
         "objective",
         "relays",
+        "limits_variable",
         "dataflow_conn_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"topology": "json"}
@@ -73,6 +77,7 @@ class ReplicateDatasetOperator(BaseOperator):
         objective: str = "time",
         relays: Sequence[str] = (),
         patience_seconds: float = 300.0,
+        limits_variable: str | None = None,
         dataflow_conn_id: str = DataflowHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -86,18 +91,19 @@ class ReplicateDatasetOperator(BaseOperator):
         self.objective = objective
         self.relays = relays
         self.patience_seconds = patience_seconds
+        self.limits_variable = limits_variable
         self.dataflow_conn_id = dataflow_conn_id
         self._control: Control | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Send the version, and return the report."""
         from airflow_dataflow.registry import make
-        from airflow_dataflow.transfer.limits import Control
+        from airflow_dataflow.transfer.options import TransferOptions
         from airflow_dataflow.transfer.replicate import ReplicationOptions, replicate
         from airflow_dataflow.transfer.topology import load_topology
 
         hook = DataflowHook(self.dataflow_conn_id)
-        self._control = Control()
+        self._control = task_control(context, TransferOptions(), self.limits_variable)
         with fail_at_once_on_terminal_errors(), hook.store.read_by(task_reader(context)) as store:
             topology = load_topology(self.topology)
             report = replicate(

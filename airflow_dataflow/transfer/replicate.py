@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-import xxhash
-
 from airflow_dataflow.datasets.catalog.catalog import Replica
 from airflow_dataflow.datasets.catalog.links import LinkRate, best_rates, link_rates_of, record_link_rate
 from airflow_dataflow.datasets.manifest import Manifest
@@ -28,7 +26,9 @@ from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.staging import Staging, remove_abandoned_parts
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.transfer.catalog_journal import CatalogJournal
+from airflow_dataflow.transfer.identity import transfer_id, without_password
 from airflow_dataflow.transfer.limits import Control, StoppedError
+from airflow_dataflow.transfer.options import TransferOptions
 from airflow_dataflow.transfer.publish import published_copy
 from airflow_dataflow.transfer.receiving import Receiver
 from airflow_dataflow.transfer.report import Tally, TransferReport
@@ -297,8 +297,7 @@ class _Replication:
         self._copy(name, place.url)
         began = datetime.now(UTC)
         retrying(lambda: remove_abandoned_parts(root, began - _GRACE), self._control)
-        transfer = xxhash.xxh3_128_hexdigest(f"replicate {self._manifest.reference} {place.url}".encode())
-        with CatalogJournal(self._store.catalog, transfer, place.url, sleep=self._control.sleep) as journal:
+        with self._journal(name, place) as journal:
             Receiver(
                 self._manifest,
                 name,
@@ -307,7 +306,7 @@ class _Replication:
                 staging=self._staging(name),
                 journal=journal,
                 control=self._control,
-                at_once=self._at_once,
+                at_once=min(self._at_once, self._control.at_once(self._at_once)),
                 tally=tally,
             ).run()
         if self._options.at:
@@ -316,6 +315,14 @@ class _Replication:
                 if size >= _LEAST_MEASURED_BYTES and seconds > 0:
                     rate = LinkRate(source=source, target=name, at=began, bytes=size, seconds=seconds)
                     record_link_rate(self._store.catalog, rate)
+
+    def _journal(self, name: str, place: Directory) -> CatalogJournal:
+        site = self._topology.site(name)
+        target = place.url if site.tier else site.url_of(self._manifest.dataset, self._manifest.version)
+        # Not that of a transfer to the same place, which cuts files into other parts.
+        transfer = transfer_id([f"replicate {self._manifest.reference}"], target, TransferOptions())
+        target = without_password(target)
+        return CatalogJournal(self._store.catalog, transfer, target, sleep=self._control.sleep)
 
     def _give_up(self, name: str, error: Exception) -> None:
         log.warning("%s does not get %s: %s", name, self._manifest.reference, error)

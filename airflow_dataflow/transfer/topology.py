@@ -67,6 +67,14 @@ class Site:
         if self.egress_bytes_per_second is not None and not self.egress_bytes_per_second > 0:
             raise InvalidInputError(f"site {self.name!r} sends nothing: egress_bytes_per_second has to be more than 0")
 
+    def url_of(self, dataset: str, version: str) -> str:
+        """Return the URL of a version's folder here, with the connection that opens it, for a site that is no tier."""
+        scheme, separator, rest = str(self.url).rstrip("/").partition("://")
+        if separator and self.conn_id:
+            host, slash, path = rest.partition("/")
+            rest = f"{self.conn_id}@{host.rpartition('@')[2]}{slash}{path}"
+        return f"{scheme}{separator}{rest}/{dataset}/{version}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Declared:

@@ -118,7 +118,7 @@ def test_a_killed_task_ends_within_seconds(connected_store, reference, topology)
     def execute():
         began.set()
         try:
-            task.execute({"ti": _Task(), "task_state_store": None})
+            task.execute({"ti": _Task(), "task": task, "task_state_store": None})
         except StoppedError as error:
             ended.append(str(error))
 

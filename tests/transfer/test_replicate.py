@@ -24,7 +24,7 @@ from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.staging import STAGING_NAME, Staging
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.transfer import sending
-from airflow_dataflow.transfer.limits import Control, StoppedError
+from airflow_dataflow.transfer.limits import Control, Limits, StoppedError
 from airflow_dataflow.transfer.replicate import ReplicationOptions, ReplicationReport, plan_for, replicate
 from airflow_dataflow.transfer.topology import Topology, load_topology
 from tests.killing import at_once, killed_at, steps_of
@@ -240,6 +240,37 @@ def test_a_process_killed_at_any_step_shows_nothing_half_and_a_retry_sends_nothi
 
 def _kill_me(folder: Path, out: str) -> None:
     _replicate(folder, out, links=[("hub", "a"), ("a", "b")])
+
+
+@pytest.mark.s3
+def test_a_process_killed_at_s3_sites_resumes_by_part(
+    tmp_path: Path, link_bucket: str, behind_options: dict[str, Any]
+) -> None:
+    made = make(open_store(tmp_path))
+    resumed = set()
+
+    def kill(step: int) -> bool:
+        return killed_at(step, _replicate_to_s3, tmp_path, f"s3://{link_bucket}/{step}", behind_options)
+
+    for step in steps_of(kill, first=40, every=50):
+        url = f"s3://{link_bucket}/{step}"
+        for name in "st":
+            assert visible(Directory.from_url(f"{url}/{name}", behind_options)) in ([], [made.reference])
+        for done in _replicate_to_s3(tmp_path, url, behind_options)["sites"]:
+            assert done["bytes_sent"] + done["bytes_resumed"] + done["bytes_skipped"] == SIZE
+            assert visible(Directory.from_url(f"{url}/{done['site']}", behind_options)) == [made.reference]
+            resumed.add(done["bytes_resumed"])
+        assert [path for path in Directory.from_url(url, behind_options).files() if STAGING_NAME in path] == []
+    assert len(resumed) > 1
+
+
+def _replicate_to_s3(folder: Path, url: str, options: dict[str, Any]) -> dict[str, Any]:
+    sending.PART_BYTES = PART
+    places = {name: {"url": f"{url}/{name}", "storage_options": options} for name in "st"}
+    topology = sites(folder, [("hub", "s"), ("s", "t")], **places)
+    report = replicate(open_store(folder), f"{DATASET}@latest", topology)
+    report.check()
+    return report.to_dict()
 
 
 @pytest.mark.parametrize("at", ["a", "b"])
@@ -463,6 +494,15 @@ def test_a_stop_ends_within_seconds_and_another_attempt_goes_on(store: Store, ma
         replicate(store, made.reference, sites(tmp_path), options=options, control=control)
     assert time.monotonic() - began < 20
     replicate(store, made.reference, sites(tmp_path)).check()
+
+
+def test_limits_hold_for_all_sites_together(store: Store, tmp_path: Path) -> None:
+    made = make(store, {"data/large.bin": os.urandom(10 * PART)})
+    began = time.monotonic()
+    control = Control(base=Limits(bytes_per_second=10 * PART, parts_at_once=1))
+    replicate(store, made.reference, sites(tmp_path, [("hub", "a"), ("a", "b")]), control=control).check()
+    # Twenty parts, of which a burst may go at once.
+    assert time.monotonic() - began > 1.2
 
 
 def test_parts_that_nobody_comes_back_for_are_swept(

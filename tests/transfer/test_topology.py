@@ -146,6 +146,20 @@ def test_a_site_is_a_tier_or_a_place_of_its_own(store: Store, tmp_path: Path) ->
     assert open_site(store, topology.site("far"), lambda _site: given) is given
 
 
+@pytest.mark.parametrize(
+    ("site", "url"),
+    [
+        ({"url": "/mnt/a/"}, "/mnt/a/x/y/v"),
+        ({"url": "s3://bucket/a"}, "s3://bucket/a/x/y/v"),
+        ({"url": "s3://aws@bucket"}, "s3://aws@bucket/x/y/v"),
+        ({"url": "s3://bucket", "conn_id": "aws"}, "s3://aws@bucket/x/y/v"),
+        ({"url": "s3://other@bucket/k@y", "conn_id": "aws"}, "s3://aws@bucket/k@y/x/y/v"),
+    ],
+)
+def test_a_sweep_knows_by_which_connection_a_site_is_opened(site: dict[str, str], url: str) -> None:
+    assert load_topology({"sites": {"a": site}}).site("a").url_of("x/y", "v") == url
+
+
 def test_a_site_s_secrets_are_not_in_its_text() -> None:
     topology = load_topology({"sites": {"a": {"url": "s3://a", "storage_options": {"secret": "hush"}}}})
     assert "hush" not in repr(topology)
