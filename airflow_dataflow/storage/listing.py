@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_dataflow.storage.backends import stamp_of
+from airflow_dataflow.storage.backends import errors_explained, stamp_of
 from airflow_dataflow.storage.backends._local_parts import stamp_of as local_stamp
 
 if TYPE_CHECKING:
@@ -153,19 +153,22 @@ def list_pinned(backend: Backend, folder: str) -> Listing:
     """
     backend.fs.invalidate_cache()
     try:
-        if _is_local(backend.fs):
-            return Listing(_walk(folder, pinned_local, follow=True))
-        found = _find(backend.fs, folder)
+        # A bucket that is missing is no empty folder.
+        with errors_explained("the list of files", backend, folder):
+            if _is_local(backend.fs):
+                return Listing(_walk(folder, pinned_local, follow=True))
+            found = _find(backend.fs, folder)
     except (FileNotFoundError, NotADirectoryError):
         return Listing(missing=True)
     return Listing(pinned(backend, path, info) for path, info in found.items() if info["type"] == "file")
 
 
 def pinned(backend: Backend, path: str, info: Mapping[str, Any]) -> FoundFile:
-    """Return what fsspec tells of a file, with the stamp by which it can be pinned."""
+    """Return what fsspec tells of a file, with the stamp by which it can be pinned; -1 bytes if it tells no size."""
     if _is_local(backend.fs):
         return pinned_local(path, os.stat(path))  # noqa: PTH116 - plain strings
-    return replace(describe(path, info), stamp=backend.stamp_in(info))
+    found = replace(describe(path, info), stamp=backend.stamp_in(info))
+    return found if info["size"] is not None else replace(found, bytes=-1)
 
 
 def pinned_local(path: str, status: os.stat_result) -> FoundFile:

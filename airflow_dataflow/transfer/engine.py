@@ -159,7 +159,7 @@ class Engine:
         if self._has(job, flow):
             return
         if self._options.dry_run:
-            self._tally.sent(job.bytes)
+            self._tally.sent(max(0, job.bytes))
             return
         if job.expected is not None and job.bytes != job.expected.bytes:
             raise corrupt(job, job.source.digest(job.source_path))
@@ -167,7 +167,7 @@ class Engine:
             copy_inside(job, flow)
         elif is_small(job):
             send_small(job, flow)
-        elif job.target.backend.part_bytes(job.bytes) is None:
+        elif not job.has_ranges or job.target.backend.part_bytes(job.bytes) is None:
             send_stream(job, flow)
         else:
             file = FileInParts(job, flow)
@@ -202,4 +202,4 @@ def _files_at_once(jobs: Sequence[Job]) -> int:
 
 
 def _part_bytes(job: Job) -> int:
-    return job.target.backend.part_bytes(job.bytes) or STREAM_RANGE_BYTES
+    return job.target.backend.part_bytes(max(0, job.bytes)) or STREAM_RANGE_BYTES

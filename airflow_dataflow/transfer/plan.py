@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Manifest
 from airflow_dataflow.errors import InvalidInputError, NotFoundError
-from airflow_dataflow.storage.backends import errors_explained
+from airflow_dataflow.storage.backends import Backend, errors_explained
 from airflow_dataflow.storage.backends.local import is_lock, is_partial
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.listing import GLOB_SIGNS, FoundFile, pinned
@@ -27,7 +27,7 @@ class Job:
     source_path: str
     """Its path there."""
     bytes: int
-    """Its size in bytes."""
+    """Its size in bytes; -1 where nobody knows before all of it was read, as on some web servers."""
     stamp: str | None
     """What :meth:`Backend.stamp` said of it when it was listed; ``None`` where a store knows nothing of the kind."""
     modified: float | None = None
@@ -52,6 +52,11 @@ class Job:
     def key(self) -> str:
         """Its whole path on the target's file system, by which journals know it."""
         return f"{self.target.root.rstrip('/')}/{self.target_path}"
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether any part of the source can be read alone, and pinned; web servers promise neither."""
+        return self.bytes >= 0 and type(self.source.backend).read_range is not Backend.read_range
 
     @property
     def is_manifest(self) -> bool:
@@ -79,7 +84,7 @@ class Plan:
     @property
     def total_bytes(self) -> int:
         """Bytes that have to be at the target in the end."""
-        return sum(job.bytes for job in self.jobs)
+        return sum(max(0, job.bytes) for job in self.jobs)
 
 
 def plan_paths(sources: Mapping[str, Directory], target: Directory, *, into: bool, options: TransferOptions) -> Plan:

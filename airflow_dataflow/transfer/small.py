@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def is_small(job: Job) -> bool:
     """Tell whether a file is better sent at once."""
-    return job.bytes <= SMALL_FILE_BYTES
+    return 0 <= job.bytes <= SMALL_FILE_BYTES
 
 
 def send_small(job: Job, flow: Flow) -> None:

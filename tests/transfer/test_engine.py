@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -170,6 +172,43 @@ def test_a_store_without_parts_gets_one_stream(source: Path, tmp_path: Path) -> 
     assert _copy(url, tmp_path / "back").bytes_sent == TOTAL_BYTES
     assert tree(tmp_path / "back") == FILES
     assert _copy(source, url).bytes_skipped == TOTAL_BYTES
+
+
+class _Web(BaseHTTPRequestHandler):
+    """A web server that knows no ranges, and of files named ``unsized`` no size."""
+
+    protocol_version = "HTTP/1.1"
+    content = LARGE * 500  # nearly 10 MB
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Accept-Ranges", "none")
+        if "unsized" in self.path:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        with suppress(ConnectionError):  # who asks for the size only goes away
+            if "unsized" in self.path:
+                self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(self.content), self.content))
+            else:
+                self.wfile.write(self.content)
+
+    def log_message(self, *_args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("name", ["sized", "unsized"])
+def test_a_web_server_without_ranges_or_sizes_gives_whole_files(target: Path, name: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Web) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        report = copy_path(f"http://127.0.0.1:{server.server_port}/{name}", f"{target}/")
+        server.shutdown()
+    assert (target / name).read_bytes() == _Web.content
+    assert report.bytes_sent == len(_Web.content)
 
 
 # resuming -------------------------------------------------------------------------------------
