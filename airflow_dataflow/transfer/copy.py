@@ -173,7 +173,11 @@ def _write_manifest(manifest: Manifest, source: Directory, target: Directory) ->
         # Another process has copied the same version meanwhile; that is as good, or refused.
         is_complete(manifest, target)
         return
-    if target.read(MANIFEST_NAME) != data:
+    try:
+        arrived_whole = target.read(MANIFEST_NAME) == data
+    except DamagedError:
+        arrived_whole = False
+    if not arrived_whole:
         target.remove(MANIFEST_NAME)
         raise DamagedError(f"the manifest of {manifest.reference} arrived damaged at {target.url}; it was removed")
 

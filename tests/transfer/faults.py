@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from airflow_dataflow.storage.backends import _s3_stamps
 from airflow_dataflow.storage.backends.local import LocalBackend
 from airflow_dataflow.storage.backends.s3 import S3Backend
 from airflow_dataflow.storage.directory import Directory
@@ -50,6 +51,7 @@ def small_parts(part_bytes: int = PART_BYTES) -> Iterator[tuple[Any, str, Any]]:
     """Return what has to be set so that files are cut into small parts, and retries come soon."""
     for backend in (LocalBackend, S3Backend):
         yield backend, "part_bytes", lambda _self, _size: part_bytes
+    yield _s3_stamps, "_USUAL_PART_BYTES", (part_bytes,)
     yield small, "SMALL_FILE_BYTES", SMALL_BYTES
     yield retry, "FIRST_PAUSE_SECONDS", 0.01
     yield retry, "LONGEST_PAUSE_SECONDS", 0.5

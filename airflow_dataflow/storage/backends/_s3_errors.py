@@ -78,20 +78,22 @@ def diagnosis(error: BaseException | None) -> tuple[str | None, str]:
     :returns: S3's error code, or ``"Connection"``, ``"Certificate"`` or ``"NoCredentials"``; ``None`` when nothing in
         the chain comes from S3.
     """
-    from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.exceptions import ClientError, FlexibleChecksumError, NoCredentialsError, PartialCredentialsError
     from s3fs.utils import FileExpired
 
+    kinds: list[tuple[str, tuple[type[BaseException], ...]]] = [
+        ("NoCredentials", (NoCredentialsError, PartialCredentialsError)),
+        ("BadDigest", (FlexibleChecksumError,)),
+        ("PreconditionFailed", (FileExpired,)),
+        ("Certificate", _certificate_errors()),
+        ("Connection", _connection_errors()),
+    ]
     while error is not None:
         if isinstance(error, ClientError):
             return _code(error.response), str(error)
-        if isinstance(error, NoCredentialsError | PartialCredentialsError):
-            return "NoCredentials", str(error)
-        if isinstance(error, FileExpired):
-            return "PreconditionFailed", str(error)
-        if isinstance(error, _certificate_errors()):
-            return "Certificate", str(error)
-        if isinstance(error, _connection_errors()):
-            return "Connection", str(error) or type(error).__name__
+        for code, types in kinds:
+            if isinstance(error, types):
+                return code, str(error) or type(error).__name__
         error = error.__cause__
     return None, ""
 

@@ -211,8 +211,7 @@ def read_pinned(fs: AbstractFileSystem, path: str, start: int, length: int, etag
         bucket, _, key = path.partition("/")
         found = SmallObjects.of(fs).get_range(bucket, key, start, length)
         if found is not None:
-            if etag is not None and bare(found[1]) != etag:
-                raise changed(path, "replaced")
+            _compare(S3Requests.of(fs), path, found[1], etag)
             return found[0]
     return read_range(S3Requests.of(fs), path, start, length, etag)
 
@@ -238,13 +237,18 @@ def read_range(requests: S3Requests, path: str, start: int, length: int, etag: s
     # Its own context manager would return what lies below it, with errors of another library.
     with closing(found["Body"]) as body:
         data: bytes = body.read()
-    # Servers that know no conditions still say what they sent.
-    if etag is not None and bare(found["ETag"]) != etag:
-        raise changed(path, "replaced")
+    _compare(requests, path, found["ETag"], etag)
     total = int(str(found.get("ContentRange", "/0")).rpartition("/")[2])
     if len(data) < min(length, total - start):
         raise TransferError(f"{path} broke off after {len(data):,} bytes of {length:,} from {start:,} on")
     return data
+
+
+def _compare(requests: S3Requests, path: str, answered: str, etag: str | None) -> None:
+    """Refuse bytes of another state of an object: servers that know no conditions still say what they sent."""
+    if etag is not None and bare(answered) != etag:
+        _check(requests, path, etag)
+        raise DamagedError(f"{path} came with another ETag ({bare(answered)}) than it has ({etag})")
 
 
 def _check(requests: S3Requests, path: str, etag: str) -> None:
