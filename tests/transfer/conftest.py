@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from airflow_dataflow.storage.backends.local import LocalBackend
+from airflow_dataflow.transfer import retry
+from airflow_dataflow.transfer import small as small_files
 from airflow_dataflow.transfer.file_journal import FileJournal
 from tests.services.faulty_proxy import FaultyProxy
+from tests.transfer import pieces
 from tests.transfer.faults import FILES, OpenJournal, Place, Way, small_parts
 
 
@@ -44,3 +48,26 @@ def way(request: pytest.FixtureRequest, near: Place, far: Place, small: None) ->
 def journal(tmp_path: Path) -> OpenJournal:
     """Return a function that opens the journal of the test's one transfer."""
     return lambda: FileJournal(tmp_path / "journals", "one", "a target")
+
+
+@pytest.fixture
+def tiny_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files have parts although they are tiny, and let retries come soon."""
+    monkeypatch.setattr(LocalBackend, "part_bytes", lambda _self, _size: pieces.PART_BYTES)
+    monkeypatch.setattr(small_files, "SMALL_FILE_BYTES", pieces.SMALL_BYTES)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Return a folder with a file of several tiny parts, a small one and an empty one."""
+    (tmp_path / "source").mkdir()
+    for path, content in pieces.FILES.items():
+        (tmp_path / "source" / path).write_bytes(content)
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Return a folder that is not there yet."""
+    return tmp_path / "target"
