@@ -156,11 +156,26 @@ def plan_for(
         objective=options.objective,
         relays=options.relays,
         total_bytes=manifest.total_bytes,
+        part_bytes=_piece_bytes(manifest) * _pieces_at_once(manifest),
     )
     for site in options.at:
         if topology.site(site).name not in plan.parents:
             raise InvalidInputError(f"site {site!r} receives nothing by this plan; {', '.join(plan.parents)} do")
     return manifest, plan
+
+
+def _piece_bytes(manifest: Manifest) -> int:
+    """Return the size of the largest pieces of a version."""
+    return max((parts_of(entry).part_bytes for entry in manifest.files), default=1)
+
+
+def _pieces_at_once(manifest: Manifest) -> int:
+    """Return how many pieces come to a site side by side.
+
+    They all come late then, and those below wait for the first one; large versions do not mind.
+    """
+    wanted = manifest.total_bytes // _piece_bytes(manifest) // _PIECES_FOR_EACH
+    return max(_LEAST_AT_ONCE, min(_MOST_AT_ONCE, wanted))
 
 
 def _holder(store: Store, manifest: Manifest, topology: Topology) -> str:
@@ -238,11 +253,10 @@ class _Replication:
         self._progress = progress
         self._here = [site for site in plan.parents if not options.at or site in options.at]
         self._failed: dict[str, BaseException] = {}
-        part = max((parts_of(entry).part_bytes for entry in manifest.files), default=1)
+        part = _piece_bytes(manifest)
         self._sites_at_once = max(1, min(_MOST_AT_ONCE, _BUFFER_BYTES // part, len(self._here)))
-        # Pieces that come side by side come late: those below wait for the first one. Large versions do not mind.
-        wanted = max(_LEAST_AT_ONCE, manifest.total_bytes // part // _PIECES_FOR_EACH)
-        self._at_once = max(1, min(_MOST_AT_ONCE, wanted, _BUFFER_BYTES // part // self._sites_at_once))
+        room = _BUFFER_BYTES // part // self._sites_at_once
+        self._at_once = max(1, min(_pieces_at_once(manifest), room))
 
     def run(self) -> ReplicationReport:
         """Do the work of the sites of this process; those above come first, so nobody waits for one that waits."""
