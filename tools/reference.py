@@ -19,7 +19,8 @@ from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from airflow_dataflow.cleaning.rule import RULES
-from airflow_dataflow.cli.commands import COMMANDS, COMMON, Argument, Command
+from airflow_dataflow.cli.arguments import COMMON, Argument, Command
+from airflow_dataflow.cli.commands import COMMANDS
 from airflow_dataflow.features.extractor import EXTRACTORS
 from airflow_dataflow.ingest.readers import READERS
 from airflow_dataflow.registry import Registry
@@ -27,6 +28,7 @@ from airflow_dataflow.training.trainers import TRAINERS
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Made by `make docs` from the code; change the docstrings there. -->"
+_REPEATED = {"*": "[{} …]", "?": "[{}]", "+": "{0} [{0} …]"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
@@ -177,7 +179,7 @@ def usage(command: Command) -> str:
         if argument.required:
             words.append(f"{argument.flags[0]} {argument.metavar}")
         elif not argument.flags[0].startswith("-"):
-            words.append(f"[{argument.metavar} …]" if argument.nargs == "*" else f"{argument.metavar}")
+            words.append(_REPEATED.get(argument.nargs or "", "{}").format(argument.metavar))
     return " ".join(words)
 
 

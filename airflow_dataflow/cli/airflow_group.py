@@ -9,7 +9,8 @@ from functools import partial
 
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand
 
-from airflow_dataflow.cli.commands import COMMANDS, COMMON, GROUPS, Command
+from airflow_dataflow.cli.arguments import COMMON, Command
+from airflow_dataflow.cli.commands import COMMANDS, GROUPS
 
 
 def get_cli_commands() -> list[CLICommand]:

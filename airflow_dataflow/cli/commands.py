@@ -2,72 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
-
-
-@dataclass(frozen=True, kw_only=True)
-class Argument:
-    """One argument; all but ``flags`` means what it means for :meth:`argparse.ArgumentParser.add_argument`."""
-
-    flags: tuple[str, ...]
-    """``("source",)`` for a positional argument, ``("--recipe",)`` for an option."""
-    help: str
-    """What it is, with unit and default."""
-    default: Any = None
-    type: Callable[[str], Any] | None = None
-    choices: tuple[str, ...] | None = None
-    action: str | None = None
-    nargs: str | None = None
-    metavar: str | None = None
-    required: bool | None = None
-
-    def options(self) -> dict[str, Any]:
-        """Return the keyword arguments for argparse."""
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "flags"}
-        return {name: value for name, value in given.items() if value is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """One command."""
-
-    name: str
-    """One word, or two for a command of a group, e.g. ``datasets list``."""
-    help: str
-    """What it does, as an order."""
-    function: str
-    """``module:function`` in this package; called with the parsed arguments and a progress, returns an answer."""
-    arguments: tuple[Argument, ...] = ()
-    """Its own arguments; those of :data:`COMMON` are added."""
-    prints_itself: bool = False
-    """Whether it prints while it works; progress bars would draw over that."""
-
-
-COMMON = (
-    Argument(
-        flags=("--format",),
-        help="how to print the answer: table (default) or json",
-        default="table",
-        choices=("table", "json"),
-    ),
-    Argument(flags=("--debug",), help="show the log, and where an error comes from", action="store_true"),
-)
-
-STORE = (
-    Argument(
-        flags=("--store",),
-        help="file with 'catalog_url' and 'tiers' (default: $DATAFLOW_STORE, else the connection --conn-id)",
-        metavar="FILE",
-    ),
-    Argument(
-        flags=("--conn-id",),
-        help="Airflow connection of type 'dataflow' (default dataflow_default)",
-        default="dataflow_default",
-        metavar="ID",
-    ),
-)
+from airflow_dataflow.cli.arguments import STORE, Argument, Command
+from airflow_dataflow.cli.transfer_arguments import TRANSFER
 
 RECIPE = Argument(flags=("--recipe",), help="recipe file (YAML or JSON)", required=True, metavar="FILE")
 REFIT = Argument(
@@ -189,31 +125,7 @@ COMMANDS = (
         name="transfer",
         help="Copy a version to a tier, publish it to a URL or load it into a table, or copy files",
         function="transfer:transfer",
-        arguments=(
-            Argument(
-                flags=("source",), help="reference, or URL or path of a file, folder or pattern", metavar="SOURCE"
-            ),
-            Argument(
-                flags=("target",),
-                help="name of a tier, or URL or path; s3://CONNECTION@bucket/prefix uses an Airflow connection; "
-                "postgresql://CONNECTION@/schema.table and mysql://CONNECTION@/table are tables",
-                metavar="TARGET",
-            ),
-            Argument(
-                flags=("--mode",),
-                help="how rows come into a table: replace (default), append or upsert",
-                default="replace",
-                choices=("replace", "append", "upsert"),
-            ),
-            Argument(
-                flags=("--key",),
-                help="column that tells the rows of a table apart, for upsert; may be repeated",
-                action="append",
-                default=[],
-                metavar="COLUMN",
-            ),
-            *STORE,
-        ),
+        arguments=(*TRANSFER, *STORE),
     ),
     Command(
         name="replicate",

@@ -165,13 +165,20 @@ def _remedy(store: Store, check: CopyCheck) -> str:
 
 def sweep_datasets(arguments: Namespace, _progress: Progress) -> Answer:
     """Remove what killed processes left, and forget old reads."""
-    store = open_store(arguments)
-    removed = store.sweep(grace=timedelta(hours=arguments.grace_hours))
+    from airflow_dataflow.cli.transfer import open_place
+    from airflow_dataflow.transfer.abandoned import sweep_journals, sweep_transfers
+    from airflow_dataflow.transfer.file_journal import journal_folder
+
+    store, grace = open_store(arguments), timedelta(hours=arguments.grace_hours)
+    removed = sweep_transfers(store, open_place, grace=grace) + sweep_journals(
+        journal_folder(), open_place, grace=grace
+    )
+    removed += store.sweep(grace=grace)
     forgotten = store.catalog.forget_reads(timedelta(days=arguments.keep_reads_days))
     return Answer(
         {"removed": removed, "reads_forgotten": forgotten},
         [{"removed": url} for url in removed],
-        f"removed {len(removed)} folders, forgot {forgotten} old reads",
+        f"removed {len(removed)} unfinished folders and files, forgot {forgotten} old reads",
     )
 
 

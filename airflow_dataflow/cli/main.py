@@ -13,7 +13,8 @@ from contextlib import ExitStack, nullcontext, redirect_stdout
 from typing import NoReturn, cast
 
 from airflow_dataflow import __version__
-from airflow_dataflow.cli.commands import COMMANDS, COMMON, GROUPS, Command
+from airflow_dataflow.cli.arguments import COMMON, Command
+from airflow_dataflow.cli.commands import COMMANDS, GROUPS
 from airflow_dataflow.cli.output import Answer, progress_bars, show
 from airflow_dataflow.errors import (
     CorruptDataError,

@@ -97,11 +97,18 @@ def progress_bars(stream: TextIO) -> Iterator[Progress]:
         yield no_progress
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"))
-    with Bars(*columns, TimeElapsedColumn(), console=Console(file=stream), transient=True) as bars:
+    class Pace(ProgressColumn):
+        """How much is done, and how fast it goes."""
+
+        def render(self, task: Task) -> Text:
+            return Text(_pace(int(task.completed), int(task.total or 0), task.fields["unit"], task.speed))
+
+    columns = (TextColumn("{task.description}"), BarColumn(), Pace(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=Console(file=stream), transient=True) as bars:
         tasks = {}
 
         def report(what: str, done: int, total: int, unit: str) -> None:
@@ -110,3 +117,12 @@ def progress_bars(stream: TextIO) -> Iterator[Progress]:
             bars.update(tasks[what], completed=done, total=total, unit=unit)
 
         yield report
+
+
+def _pace(done: int, total: int, unit: str, speed: float | None) -> str:
+    """Return e.g. ``1.2 GB of 3.0 GB, 98.1 MB/s``, or ``3 of 7 files``."""
+    if unit != "bytes":
+        return f"{done:,} of {total:,} {unit}"
+    from rich.filesize import decimal
+
+    return f"{decimal(done)} of {decimal(total)}" + ("" if speed is None else f", {decimal(int(speed))}/s")

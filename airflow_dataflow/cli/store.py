@@ -43,6 +43,11 @@ def _store(arguments: Namespace) -> Store:
     return DataflowHook(arguments.conn_id).store
 
 
+def has_store_file(arguments: Namespace) -> bool:
+    """Tell whether a file describes the store; a connection is not looked for, which takes Airflow seconds."""
+    return bool(_file(arguments))
+
+
 def has_store(arguments: Namespace) -> bool:
     """Tell whether a file or a connection is there for :func:`open_store`, whatever is in it."""
     if _file(arguments):

@@ -167,7 +167,7 @@ class RebalanceTiersOperator(BaseOperator):
 
 
 class SweepDatasetsOperator(BaseOperator):
-    """Remove what killed tasks have left behind, folders of versions that were never finished, and forget old reads.
+    """Remove what killed tasks have left behind, unfinished versions and uploads, and forget old reads.
 
     A retry is safe: what is gone is gone.
 
@@ -193,12 +193,14 @@ class SweepDatasetsOperator(BaseOperator):
         self.dataflow_conn_id = dataflow_conn_id
 
     def execute(self, context: Context) -> list[str]:  # noqa: ARG002 - Airflow's signature
-        """Remove the folders and return their URLs."""
+        """Remove them and return the URLs of folders and the paths of files."""
+        from airflow_dataflow.transfer.abandoned import sweep_transfers
+
         with fail_at_once_on_terminal_errors():
             store = DataflowHook(self.dataflow_conn_id).store
-            removed = store.sweep(grace=self.grace)
+            removed = [*sweep_transfers(store, directory, grace=self.grace), *store.sweep(grace=self.grace)]
             forgotten = store.catalog.forget_reads(self.keep_reads)
-        self.log.info("removed %d folders of unfinished versions, forgot %d old reads", len(removed), forgotten)
+        self.log.info("removed %d unfinished versions and uploads, forgot %d old reads", len(removed), forgotten)
         return removed
 
 

@@ -14,7 +14,7 @@ from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.transfer.catalog_journal import CatalogJournal
 from airflow_dataflow.transfer.file_journal import FileJournal, journals_in
-from airflow_dataflow.transfer.journal import FileProgress
+from airflow_dataflow.transfer.journal import FileProgress, Journal
 from airflow_dataflow.transfer.journal_log import LogJournal
 
 log = logging.getLogger(__name__)
@@ -72,13 +72,25 @@ def _sweep(found: Iterable[tuple[LogJournal, str]], open_target: Callable[[str],
     for journal, target in found:
         try:
             with journal:
-                begun = {path: progress for path, progress in journal.load().items() if _is_begun(progress)}
-                if begun:
-                    removed += _discard_all(target, open_target, begun)
-                journal.clear()
+                removed += discard(journal, target, open_target)
         except TransientError as error:
             # Somebody goes on with it after all, or the place does not answer; the next sweep looks again.
             log.info("the transfer to %s is left for the next sweep: %s", target, error)
+    return removed
+
+
+def discard(journal: Journal, target: str, open_target: Callable[[str], Directory]) -> list[str]:
+    """Remove what a transfer had begun to upload, and forget how far it was.
+
+    :param journal: its journal, open.
+    :param target: URL of its target.
+    :param open_target: opens that.
+    :returns: paths of the unfinished files that were removed.
+    :raises TransferError: when the target does not answer.
+    """
+    begun = {path: progress for path, progress in journal.load().items() if _is_begun(progress)}
+    removed = list(_discard_all(target, open_target, begun)) if begun else []
+    journal.clear()
     return removed
 
 

@@ -31,9 +31,12 @@ class Outcome:
 
 
 @pytest.fixture
-def dataflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+def dataflow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Outcome]:
     """Return a function that runs ``dataflow`` with arguments."""
     monkeypatch.delenv("DATAFLOW_STORE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()

@@ -12,7 +12,8 @@ import pytest
 from airflow.cli.cli_config import ActionCommand, CLICommand, GroupCommand
 
 from airflow_dataflow.cli.airflow_group import get_cli_commands
-from airflow_dataflow.cli.commands import COMMANDS, COMMON
+from airflow_dataflow.cli.arguments import COMMON
+from airflow_dataflow.cli.commands import COMMANDS
 from airflow_dataflow.datasets.manifest import Manifest
 
 pytestmark = pytest.mark.airflow

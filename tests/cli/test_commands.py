@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from airflow_dataflow.cli.commands import COMMANDS, COMMON, GROUPS, Command
+from airflow_dataflow.cli.arguments import COMMON, Command
+from airflow_dataflow.cli.commands import COMMANDS, GROUPS
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

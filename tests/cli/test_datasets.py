@@ -127,7 +127,7 @@ def test_sweep_removes_a_folder_without_a_manifest_after_its_grace(
         "reads_forgotten": 0,
     }
     outcome = dataflow("datasets", "sweep", "--grace-hours", "0", "--store", store_file)
-    assert "removed 1 folders" in outcome.out
+    assert "removed 1 unfinished folders and files" in outcome.out
     assert not folder.exists()
 
 

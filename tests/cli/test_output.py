@@ -52,5 +52,9 @@ def test_progress_is_drawn_on_a_terminal_only() -> None:
     with progress_bars(terminal) as progress:
         progress("clean", 3, 10, "files")
         progress("clean", 10, 10, "files")
+        for done in (1_000_000, 2_000_000, 4_000_000):
+            progress("copy", done, 4_000_000, "bytes")
     assert "clean" in terminal.getvalue()
-    assert "10/10" in terminal.getvalue()
+    assert "10 of 10 files" in terminal.getvalue()
+    assert "4.0 MB of 4.0 MB, " in terminal.getvalue()
+    assert "B/s" in terminal.getvalue()
