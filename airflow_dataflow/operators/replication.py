@@ -39,7 +39,7 @@ class ReplicateDatasetOperator(BaseOperator):
     those that wait for a site which does not begin go on with the one above it after ``patience_seconds``.
 
     :param reference: the version, e.g. ``support/clean@latest`` (templated).
-    :param topology: path of a topology file, or the topology itself, see
+    :param topology: path of a topology file, or the topology itself as a mapping or text, see
         :func:`~airflow_dataflow.transfer.topology.load_topology` (templated).
     :param source: site that has the version; the first one whose tier holds it when absent (templated).
     :param targets: sites that want it; all others when empty (templated).

@@ -239,11 +239,11 @@ def _until(common: set[str], ways: list[tuple[str, Switch]]) -> list[tuple[str, 
 def load_topology(source: str | Path | Mapping[str, Any]) -> Topology:
     """Read a topology.
 
-    :param source: path of a YAML or JSON file, or the mapping itself.
+    :param source: path of a YAML or JSON file, YAML or JSON text of a mapping, or the mapping itself.
     :raises NotFoundError: when the file does not exist.
     :raises InvalidInputError: when it is no topology; unknown keys come with a spelling hint.
     """
-    content = source if isinstance(source, Mapping) else _read(Path(source))
+    content = source if isinstance(source, Mapping) else _read(source)
     if not isinstance(content, Mapping):
         raise InvalidInputError(f"a topology is a mapping with the key 'sites', got {content!r:.80}")
     for key in content:
@@ -263,22 +263,45 @@ def load_topology(source: str | Path | Mapping[str, Any]) -> Topology:
     )
 
 
-def _read(path: Path) -> Any:
+def _read(source: str | Path) -> Any:
+    if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
+        return _parse("the topology", source)
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no topology file {str(path)!r}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"topology file {str(path)!r} cannot be read: {error}") from error
+    return _parse(f"topology file {str(path)!r}", text)
+
+
+def _parse(where: str, text: str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no topology file {str(path)!r}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInputError(f"topology file {str(path)!r} cannot be read: {error}") from error
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidInputError(f"{where} cannot be read: {error}") from error
 
 
 def _items(content: Mapping[str, Any], key: str) -> list[tuple[int, Mapping[str, Any]]]:
     items = content.get(key) or []
     if not isinstance(items, list | tuple):
         raise InvalidInputError(f"{key!r} of the topology is not a list")
-    return [(number, _mapping(f"item {number} of {key!r}", item)) for number, item in enumerate(items, start=1)]
+    return [(number, _named(_mapping(f"item {number} of {key!r}", item))) for number, item in enumerate(items, start=1)]
+
+
+def _named(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an item in which names are text: YAML reads the name 1 as a number."""
+    named = dict(item)
+    for key in ("name", "source", "target"):
+        if isinstance(named.get(key), int):
+            named[key] = str(named[key])
+    for key in ("between", "members"):
+        if isinstance(named.get(key), list | tuple):
+            named[key] = [str(name) if isinstance(name, int) else name for name in named[key]]
+    return named
 
 
 def _mapping(what: str, item: Any) -> Mapping[str, Any]:

@@ -62,6 +62,18 @@ def test_a_file_says_the_same_as_a_mapping(tmp_path: Path, form: Any) -> None:
     assert load_topology(path) == load_topology(str(path)) == load_topology(content)
 
 
+def test_sites_may_have_numbers_for_names_and_the_text_may_stand_for_the_file() -> None:
+    text = """
+    sites: {1: {tier: hot}, 2: {url: /mnt/2}, 3: {url: /mnt/3}}
+    links: [{between: [1, 2], price_per_gb: 5}, {source: 2, target: 3}]
+    switches: [{name: 7, members: [1, 3]}]
+    """
+    topology = load_topology(text)
+    assert list(topology.sites) == ["1", "2", "3"]
+    assert set(topology.network().links) == {("1", "2"), ("2", "1"), ("2", "3"), ("1", "3"), ("3", "1")}
+    assert load_topology('{"sites": {"1": {"tier": "hot"}}}').site("1").tier == "hot"
+
+
 # in layers ------------------------------------------------------------------------------------
 
 
