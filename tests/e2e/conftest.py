@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,9 +29,12 @@ from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
 
 SAMPLES = SampleOptions(rows=(1500, 400))
+TRANSFER_DAG = "transfer_of_files"
 STORES = ("undisturbed", "runners", "supervisors")
 """Each names a store, a landing folder, a folder of the bucket, and a DAG that is the nightly DAG but for these."""
 RUN_SECONDS = 240.0
+TRANSFER_BYTES_PER_SECOND = 20 << 20
+TRANSFER_WORKERS = 3
 Victim = Literal["runner", "supervisor", "java"]
 
 
@@ -76,6 +80,22 @@ class Harness:
         self.bucket.invalidate_cache()
         prefix = f"{BUCKET}/{name}/"
         return [path.removeprefix(prefix) for path in self.bucket.find(prefix)]
+
+    @property
+    def transfer_source(self) -> Path:
+        """The folder that the DAG of a transfer sends."""
+        return self.services.home.folder / "transfer"
+
+    def start(self, name: str) -> str:
+        """Start a DAG by hand and return its run."""
+        self.pause(name, paused=False)
+        run = self.call("POST", f"/dags/{name}/dagRuns", json={"logical_date": None})
+        return str(run["dag_run_id"])
+
+    def result(self, name: str, run_id: str, task_id: str) -> Any:
+        """Return what a task has returned."""
+        where = f"/dags/{name}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.call("GET", where)["value"]
 
     def call(self, method: str, path: str, **content: Any) -> Any:
         """Call Airflow's API beyond what the demo needs."""
@@ -177,6 +197,26 @@ def _write_dag(folder: Path, name: str, landing: Path) -> None:
     (folder / f"{name}.py").write_text(_changed(text, changes), encoding="utf-8")
 
 
+def _write_transfer_dag(folder: Path, source: Path) -> None:
+    """Write a DAG whose only task sends a folder to the bucket, slowly enough to be killed in the middle."""
+    options = {"bytes_per_second": TRANSFER_BYTES_PER_SECOND, "parts_at_once": TRANSFER_WORKERS}
+    text = f"""
+        from datetime import timedelta
+        from airflow.sdk import DAG
+        from airflow_dataflow.operators.transfer import TransferOperator
+
+        with DAG("{TRANSFER_DAG}", schedule=None, default_args={{"retries": 3, "retry_delay": timedelta(seconds=1)}}):
+            TransferOperator(
+                task_id="transfer",
+                source="{source.as_uri()}",
+                target="s3://{BUCKET}/{TRANSFER_DAG}",
+                transfer_options={options},
+                dataflow_conn_id="undisturbed",
+            )
+    """
+    (folder / f"{TRANSFER_DAG}.py").write_text(textwrap.dedent(text), encoding="utf-8")
+
+
 def _write_dag_without_schedule(folder: Path) -> None:
     text = (dags_folder() / f"{DAG_ID}.py").read_text(encoding="utf-8")
     text = _changed(text, [(r"(?s)schedule=.*?\n    start_date", "schedule=None,\n    start_date", 1)])
@@ -207,11 +247,12 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
         with services.running(), services.api() as api:
             harness = Harness(services, api)
             write_night(folder / "night", 1, SAMPLES)
+            _write_transfer_dag(dags, harness.transfer_source)
             for name in STORES:
                 shutil.copytree(folder / "night", harness.landing(name))  # with the same times of change
                 _write_dag(dags, name, harness.landing(name))
             services.start_airflow()
-            for name in (*STORES, DAG_ID):
+            for name in (*STORES, DAG_ID, TRANSFER_DAG):
                 api.wait_for_dag(name, seconds=60, check=services.check)
             yield harness
 
