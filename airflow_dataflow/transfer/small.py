@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from airflow_dataflow.errors import TransferError
 from airflow_dataflow.storage.parallel import SMALL_FILE_BYTES
 from airflow_dataflow.storage.parts import DamagedError
 from airflow_dataflow.transfer.flow import Flow
@@ -95,7 +96,7 @@ def read_part(job: Job, start: int, length: int) -> bytes:
     data = job.source.read_range(job.source_path, start, length, pin=job.stamp)
     if len(data) != length:
         job.source.check_pin(job.source_path, job.stamp)
-        raise DamagedError(
+        raise TransferError(
             f"{job.source.url}/{job.source_path} gave {len(data):,} of {length:,} bytes from {start:,} on"
         )
     return data
