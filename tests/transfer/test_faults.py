@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import random
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,29 +159,40 @@ def test_a_flipped_bit_in_an_object_that_somebody_else_made_of_parts_is_found_by
     assert report.parts_retried >= 1
 
 
-@pytest.mark.ceph
-def test_a_real_server_refuses_a_flipped_bit_and_gets_it_again(
-    ceph_bucket: str, ceph_s3: CephS3, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    here, there = Place(str(tmp_path / "here")), Place(f"s3://{ceph_bucket}/there", past=ceph_s3.options)
-    files = {"big.bin": BIG, "small.bin": FILES[SMALL]}
-    here.fill(files)
+@pytest.fixture
+def ceph_far(ceph_bucket: str, ceph_s3: CephS3) -> Iterator[tuple[FaultyProxy, Place]]:
+    """Return a link to a server that checks what it gets, and a folder behind it."""
     with running_link(ceph_s3.url) as link:
         endpoint = {**ceph_s3.options["client_kwargs"], "endpoint_url": link.url}
-        through = replace(there, options={**ceph_s3.options, "client_kwargs": endpoint})
-        link.inject(Fault(kind="flip_request", target="big.bin.*partNumber=2", times=1))
-        link.inject(Fault(kind="flip_request", method="PUT", target="small.bin", times=1))
-        with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING):
-            patch.setattr(S3Backend, "part_bytes", lambda _self, _size: 5 << 20)
-            report = Way(here, through).run()
-        assert (link.done, report.parts_retried) == ({"flip_request": 2}, 2)
-        assert "BadDigest" in caplog.text
-        assert there.content() == files
-        link.clear()
-        link.inject(Fault(kind="flip_answer", method="GET", target="(big|small).bin", times=2))
-        report = Way(through, Place(str(tmp_path / "back"))).run()
-        assert (link.done, report.parts_retried) == ({"flip_answer": 2}, 2)
-    assert Place(str(tmp_path / "back")).content() == files
+        through = {**ceph_s3.options, "client_kwargs": endpoint}
+        yield link, Place(f"s3://{ceph_bucket}/far", through, ceph_s3.options)
+
+
+@pytest.mark.ceph
+def test_a_real_server_refuses_a_flipped_bit_and_gets_it_again(
+    near: Place,
+    ceph_far: tuple[FaultyProxy, Place],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    link, far = ceph_far
+    monkeypatch.setattr(S3Backend, "part_bytes", lambda _self, _size: 5 << 20)
+    files = {"big.bin": BIG, "small.bin": FILES[SMALL]}
+    near.fill(files)
+    link.inject(Fault(kind="flip_request", target="big.bin.*partNumber=2", times=1))
+    link.inject(Fault(kind="flip_request", method="PUT", target="small.bin", times=1))
+    with caplog.at_level(logging.WARNING):
+        report = Way(near, far).run()
+    assert (link.done, report.parts_retried) == ({"flip_request": 2}, 2)
+    assert "BadDigest" in caplog.text
+    assert far.content() == files
+    link.clear()
+    link.inject(Fault(kind="flip_answer", method="GET", target="(big|small).bin", times=2))
+    back = Place(str(tmp_path / "back"))
+    report = Way(far, back).run()
+    assert (link.done, report.parts_retried) == ({"flip_answer": 2}, 2)
+    assert back.content() == files
 
 
 @pytest.mark.parametrize("path", [LARGE, SMALL])
@@ -249,6 +262,48 @@ def test_a_link_that_stays_down_is_an_error_that_airflow_tries_again(
     assert_nothing_half(far)
     Way(near, far).run()
     assert far.content() == FILES
+
+
+@pytest.mark.parametrize("way", ["up", "down"], indirect=True)
+def test_a_server_that_stops_answering_is_given_up_and_asked_again(way: Way, link: FaultyProxy) -> None:
+    impatient = {"config_kwargs": {"read_timeout": 1}}
+    source, target = (
+        replace(place, options={**place.options, **impatient}) if place.past else place
+        for place in (way.source, way.target)
+    )
+    link.inject(Fault(kind="stall", target="large.bin", skip=3, times=2, seconds=5))
+    report = Way(source, target).run()
+    assert link.done == {"stall": 2}
+    # obstore, which reads the small parts of these tests, has more patience.
+    assert report.parts_retried >= 1 or way.source.past
+    assert way.target.content() == FILES
+
+
+@pytest.mark.ceph
+def test_an_upload_that_somebody_aborts_under_way_is_begun_anew(
+    near: Place, ceph_far: tuple[FaultyProxy, Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, far = ceph_far
+    monkeypatch.setattr(S3Backend, "part_bytes", lambda _self, _size: 5 << 20)
+    fs, (bucket, _, prefix) = far.inside.fs, far.inside.root.partition("/")
+    near.fill({"big.bin": BIG})
+
+    def abort() -> None:
+        for upload in fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix)["Uploads"]:
+            fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+    link.inject(Fault(kind="act", method="PUT", target="big.bin", skip=2, times=1, act=abort))
+    way = Way(near, far)
+    began = time.monotonic()
+    try:
+        way.run("big.bin")
+    except TransferError:
+        assert far.content() == {}
+        way.run("big.bin")
+    assert link.done == {"act": 1}
+    assert far.content() == {"big.bin": BIG}
+    assert time.monotonic() - began < 60, "what is gone for good was asked for again and again"
+    assert not fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix).get("Uploads")
 
 
 @pytest.fixture
