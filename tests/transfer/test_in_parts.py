@@ -11,14 +11,18 @@ import pytest
 
 from airflow_dataflow.errors import CorruptDataError, SourceChangedError, TransferError
 from airflow_dataflow.storage.backends._local_parts import LocalUpload
+from airflow_dataflow.storage.backends.local import LocalBackend
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.parts import LostUploadError
 from airflow_dataflow.transfer import small
 from airflow_dataflow.transfer.copy import copy_version_files
+from airflow_dataflow.transfer.file_journal import FileJournal
 from airflow_dataflow.transfer.journal import FileProgress
 from airflow_dataflow.transfer.limits import Control, Limits, StoppedError
 from airflow_dataflow.transfer.options import TransferOptions
-from tests.storage.versions import FIRST, make_version, open_store, tree
+from airflow_dataflow.transfer.report import TransferReport
+from tests.killing import killed_at, steps_of
+from tests.storage.versions import FIRST, make_version, open_store, settled, tree
 from tests.transfer.pieces import (
     FILES,
     LARGE,
@@ -139,6 +143,45 @@ def test_nothing_is_left_of_a_failed_transfer_without_a_journal(
     with pytest.raises(StoppedError):
         copy(source, target, control=_stopped_after(3, monkeypatch))
     assert sorted(tree(target)) == ["empty", "small"]
+
+
+WORKERS = 3
+
+
+def _act(source: Path, target: Path, journals: Path) -> TransferReport:
+    """Copy in a process of its own, which may be killed, or in this one."""
+    with FileJournal(journals, "one", str(target)) as journal:
+        return copy(source, target, journal=journal, parts_at_once=WORKERS)
+
+
+def _act_alone(source: Path, target: Path, journals: Path) -> None:
+    LocalBackend.part_bytes = lambda _self, _size: PART_BYTES  # type: ignore[method-assign,assignment]
+    vars(small)["SMALL_FILE_BYTES"] = SMALL_BYTES
+    _act(source, target, journals)
+
+
+def test_a_transfer_killed_at_any_step_sends_at_most_one_part_of_each_worker_again(
+    source: Path, tmp_path: Path
+) -> None:
+    def kill(step: int) -> bool:
+        return killed_at(step, _act_alone, source, tmp_path / str(step), tmp_path / f"journal-{step}")
+
+    for step in steps_of(kill, every=9):
+        target = tmp_path / str(step)
+        assert settled(tree(target)).items() <= FILES.items()
+        written = sum(_parts_there(hidden) for hidden in target.glob(".*.partial")) * PART_BYTES
+        whole = sum(map(len, settled(tree(target)).values()))
+        report = _act(source, target, tmp_path / f"journal-{step}")
+        assert settled(tree(target)) == FILES
+        assert report.bytes_sent + report.bytes_resumed + report.bytes_skipped == TOTAL_BYTES
+        assert report.bytes_sent <= TOTAL_BYTES - written - whole + WORKERS * PART_BYTES
+
+
+def _parts_there(hidden: Path) -> int:
+    """Return how many parts of the large file a hidden file has."""
+    found = hidden.read_bytes()
+    places = range(0, len(LARGE), PART_BYTES)
+    return sum(found[start : start + PART_BYTES] == LARGE[start : start + PART_BYTES] for start in places)
 
 
 # sources that change --------------------------------------------------------------------------
