@@ -157,8 +157,7 @@ class Directory:
 
     def listing(self) -> dict[str, FoundFile]:
         """Return what :meth:`files` returns, with the stamps that pin files, from one listing."""
-        with errors_explained("the list of files", self.backend, self.root):
-            found = list_pinned(self.backend, self.root).files
+        found = list_pinned(self.backend, self.root).files
         prefix = self.root.rstrip("/") + "/"
         plain = {path[len(prefix) :]: file for path, file in found.items() if path.startswith(prefix)}
         return self.overlay.merged(
@@ -408,10 +407,15 @@ class Directory:
 
     def remove(self, relative: str) -> None:
         """Remove a file; one that is not there is no error."""
+        self.remove_plain(relative)
+        self.overlay.drop([relative])
+
+    def remove_plain(self, relative: str) -> None:
+        """Remove a file, unless it lies in packs; after that, a packed file of the same name counts."""
         path = self.path(relative)
         with errors_explained(relative, self.backend, path), suppress(FileNotFoundError):
             self.fs.rm_file(path)
-        self.overlay.drop([relative])
+        self.overlay.removed(relative)
 
     def remove_all(self) -> None:
         """Remove the folder and all that is in it; one that is not there is no error."""

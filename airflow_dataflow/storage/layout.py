@@ -17,6 +17,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Annotated, Literal, NamedTuple, Self
 
+import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME
@@ -44,27 +45,31 @@ class PackedFile(NamedTuple):
     """Size in bytes."""
 
 
+class Frame(NamedTuple):
+    """A piece of an object as it is stored."""
+
+    bytes: Annotated[int, Field(gt=0)]
+    """Its size there."""
+    check: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    """XXH3 of 64 bits of what is stored, so that whoever reads a part of the object knows whether it came whole."""
+
+
 class Pack(_Strict):
     """One object, which holds a piece of the stream; the pieces follow each other in the order of the objects."""
 
-    path: str = Field(pattern=rf"^{PACKS_FOLDER}/[0-9]{{6,12}}\.pack$")
+    path: str = Field(pattern=rf"^{PACKS_FOLDER}/[0-9]{{6,12}}-[0-9a-f]{{16}}\.pack$")
     """Path relative to the folder."""
     bytes: int = Field(gt=0)
     """Size of the piece before compression."""
-    frames: tuple[Annotated[int, Field(gt=0)], ...]
-    """Stored bytes of each frame, in order; a frame of its full size is stored as it is."""
+    frames: tuple[Frame, ...]
+    """The frames in order; one of its full size is stored as it is."""
     digest: str = Field(pattern=r"^xxh3-128:[0-9a-f]{32}$")
-    """Digest of the object as it is stored."""
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes of the object as it is stored."""
-        return sum(self.frames)
+    """Digest of the object as it is stored, with what follows the frames."""
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
         """Place of each frame in the object, and the end of the last one."""
-        return tuple(accumulate(self.frames, initial=0))
+        return tuple(accumulate((frame.bytes for frame in self.frames), initial=0))
 
 
 class Piece(NamedTuple):
@@ -94,11 +99,9 @@ class Layout(_Strict):
         for pack in self.packs:
             sizes = frame_sizes(pack.bytes, self.frame_bytes)
             if len(sizes) != len(pack.frames) or any(
-                stored > size for stored, size in zip(pack.frames, sizes, strict=True)
+                stored.bytes > size for stored, size in zip(pack.frames, sizes, strict=True)
             ):
                 raise ValueError(f"the frames of {pack.path} do not hold {pack.bytes} bytes")
-        if len({pack.path for pack in self.packs}) != len(self.packs):
-            raise ValueError("an object is listed twice")
         if len({file.path for file in self.files}) != len(self.files):
             raise ValueError("a file is listed twice")
         for file in self.files:
@@ -129,6 +132,23 @@ class Layout(_Strict):
             frame_bytes=self.frame_bytes,
             packs=self.packs,
             files=tuple(file for file in self.files if file.path not in gone),
+        )
+
+    def joined(self, other: Layout) -> Layout:
+        """Return this layout with those files of another, of the same folder, that it does not have."""
+        mine = {file.path for file in self.files}
+        kept = [file for file in other.files if file.path not in mine]
+        needed = sorted({piece.pack for file in kept for piece in other.pieces(file.start, file.bytes)})
+        packs = [other.packs[number] for number in needed]
+        starts = accumulate((pack.bytes for pack in packs), initial=self.starts[-1])
+        # A file runs through packs that follow each other, so they still do.
+        shift = {number: start - other.starts[number] for number, start in zip(needed, starts, strict=False)}
+        moved = [
+            file._replace(start=file.start + shift[next(other.pieces(file.start, 1)).pack] if file.bytes else 0)
+            for file in kept
+        ]
+        return Layout(
+            frame_bytes=self.frame_bytes, packs=(*self.packs, *packs), files=tuple(sorted([*self.files, *moved]))
         )
 
     def to_bytes(self) -> bytes:
@@ -162,8 +182,21 @@ def is_of_layout(path: str) -> bool:
     return path == LAYOUT_NAME or path.startswith(f"{PACKS_FOLDER}/")
 
 
+def frame_of(stored: memoryview) -> Frame:
+    """Describe a frame as it is stored."""
+    return Frame(len(stored), xxhash.xxh3_64_hexdigest(stored))
+
+
 def is_packable(path: str) -> bool:
     """Tell whether a file of that path may be in a pack; the manifest, by which a version is visible, never is."""
     parts = path.split("/")
     inside = not path.startswith("/") and ".." not in parts and "\0" not in path and bool(set(parts) - {"", "."})
-    return inside and path != MANIFEST_NAME and not is_of_layout(path)
+    return inside and path != MANIFEST_NAME and not is_of_layout(path) and _is_text(path)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -51,6 +51,10 @@ class Overlay:
         """Remember that a plain file was written, which counts in place of a packed one."""
         self._plain.add(relative)
 
+    def removed(self, relative: str) -> None:
+        """Remember that a plain file was removed."""
+        self._plain.discard(relative)
+
     def forget(self) -> None:
         """Forget all, because the layout was written."""
         with self._lock:
@@ -128,6 +132,5 @@ class Overlay:
 
     def _listed(self) -> list[str]:
         root = self._directory.root.rstrip("/") + "/"
-        with errors_explained("the list of files", self._directory.backend, self._directory.root):
-            found = list_pinned(self._directory.backend, self._directory.root)
+        found = list_pinned(self._directory.backend, self._directory.root)
         return [path.removeprefix(root) for path in found.files]

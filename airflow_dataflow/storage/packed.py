@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,9 @@ import zstandard
 
 from airflow_dataflow.errors import CorruptDataError, SourceChangedError
 from airflow_dataflow.storage.backends import Backend, errors_explained
-from airflow_dataflow.storage.layout import Layout
+from airflow_dataflow.storage.layout import Layout, frame_of
+
+log = logging.getLogger(__name__)
 
 _KEPT_FRAMES = 24
 """Frames that stay in memory after they were read; small files that lie side by side are mostly read together."""
@@ -66,9 +69,7 @@ class Packs:
     def below(self, folder: str) -> Packs | None:
         """Return the packed files below a folder, by their paths there, ``None`` when there are none."""
         prefix = f"{folder}/"
-        found = {
-            path.removeprefix(prefix): file for path, file in self.files.items() if path.startswith(prefix)
-        }
+        found = {path.removeprefix(prefix): file for path, file in self.files.items() if path.startswith(prefix)}
         if not found:
             return None
         packs = Packs(self.layout, self._backend, self._root, self._url)
@@ -154,10 +155,17 @@ class Packs:
         offsets = described.offsets
         begin, end = offsets[numbers[0]], offsets[numbers[-1] + 1]
         path = f"{self._root}/{described.path}"
-        with self._missing_is_damage(described.path), errors_explained(described.path, self._backend, path):
-            stored = memoryview(self._backend.read_range(path, begin, end - begin))
-        if len(stored) != end - begin:
-            raise self._damaged(described.path, f"it ends {end - begin - len(stored):,} bytes too early")
+        frames = [(offsets[number] - begin, described.frames[number]) for number in numbers]
+        for is_last in (False, True):
+            with self._missing_is_damage(described.path), errors_explained(described.path, self._backend, path):
+                stored = memoryview(self._backend.read_range(path, begin, end - begin))
+            if len(stored) != end - begin:
+                raise self._damaged(described.path, f"it ends {end - begin - len(stored):,} bytes too early")
+            if all(frame_of(stored[start : start + frame.bytes]) == frame for start, frame in frames):
+                break
+            if is_last:
+                raise self._damaged(described.path, f"bytes {begin:,} to {end:,} are not what was written there")
+            log.warning("%s/%s came damaged from its store; reading it again", self._url, described.path)
         for number in numbers:
             data = stored[offsets[number] - begin : offsets[number + 1] - begin]
             size = min(self.layout.frame_bytes, described.bytes - number * self.layout.frame_bytes)
