@@ -39,9 +39,9 @@ def _send(job: Job, flow: Flow) -> str | None:
     stamp = job.target.put(job.target_path, data)
     if not stamp or flow.options.verify == "full":
         _read_back(job, data)
-    if isinstance(stamp, str) or not flow.takes_notes:
-        return stamp or None
-    return job.target.stamp(job.target_path)
+    if isinstance(stamp, str):
+        return stamp
+    return job.target.stamp(job.target_path) if flow.takes_notes else None
 
 
 def _read_back(job: Job, data: bytes) -> None:
