@@ -14,11 +14,11 @@ from airflow_dataflow.datasets.name import Reference
 from airflow_dataflow.errors import ArchivedError, InvalidInputError
 from airflow_dataflow.hooks.database import database_uri, database_url, is_database, split_table
 from airflow_dataflow.hooks.dataflow import DataflowHook
-from airflow_dataflow.hooks.storage import split_conn_id, storage_options, uri, with_conn_id
+from airflow_dataflow.hooks.storage import directory, split_conn_id, storage_options, uri, with_conn_id
 from airflow_dataflow.operators._context import announce, task_progress, task_reader
 from airflow_dataflow.operators._errors import fail_at_once_on_terminal_errors
 from airflow_dataflow.operators._journal import task_control, task_journal
-from airflow_dataflow.triggers.storage import RestoreTrigger
+from airflow_dataflow.triggers.storage import FileRestoreTrigger, RestoreTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -58,7 +58,7 @@ class TransferOperator(BaseOperator):
     :param limits_variable: name of an Airflow Variable that is read every few seconds while the task runs; its JSON,
         e.g. ``{"bytes_per_second": "20MB", "parts_at_once": 4}``, goes before the options. Without ``parts_at_once``
         anywhere, a task with more than one ``pool_slots`` has as many parts in flight (templated).
-    :param wait_for_restore: whether versions whose files lie in an archive are asked for, and waited for in Airflow's
+    :param wait_for_restore: whether files and versions in an archive are asked for, and waited for in Airflow's
         triggerer; otherwise the task fails.
     :param restore_days: how long the restored files stay readable.
     :param restore_speed: how fast and dear: ``Bulk``, ``Standard`` or ``Expedited`` (templated).
@@ -128,7 +128,7 @@ class TransferOperator(BaseOperator):
                 datasets = [Reference.parse(source).dataset for source in sources]
                 inputs = [dataset_asset(dataset, self.dataflow_conn_id).uri for dataset in datasets]
             else:
-                sources, report = self._sources, self._copy(hook.find_store(), context, options)
+                sources, report = self._sources, self._send_files(hook, context, options)
                 inputs = [uri(source, self.source_conn_id) for source in sources]
         target = self._target_uri()
         self.log.info("%s has %s files of %s: %s", target, report.files, ", ".join(sources), report)
@@ -172,6 +172,27 @@ class TransferOperator(BaseOperator):
                     raise
                 self._defer_until_restored(store, references, task_progress(context))
                 raise  # nothing is to be waited for, and yet it could not be read
+
+    def _send_files(self, hook: DataflowHook, context: Context, options: TransferOptions) -> TransferReport:
+        try:
+            return self._copy(hook.find_store(), context, options)
+        except ArchivedError:
+            if not self.wait_for_restore or options.dry_run:
+                raise
+            self._defer_until_readable()
+            raise  # nothing is to be waited for, and yet it could not be read
+
+    def _defer_until_readable(self) -> None:
+        """Ask for all archived files of the sources, and wait for them."""
+        from airflow_dataflow.transfer.restore import ArchivedFiles
+
+        sources = [with_conn_id(*split_conn_id(source, self.source_conn_id)) for source in self._sources]
+        files = ArchivedFiles({source: directory(source) for source in sources})
+        count = files.ask(days=self.restore_days, speed=self.restore_speed)
+        self.log.info("%s files lie in an archive and were asked for", f"{count:,}")
+        if count:
+            trigger = FileRestoreTrigger(sources=sources, poke_interval=self.poke_interval)
+            self.defer(trigger=trigger, method_name="execute_restored", timeout=self.wait_timeout)
 
     def _defer_until_restored(self, store: Store, references: Sequence[str], progress: Progress) -> None:
         """Ask for all versions, and wait for the first one that cannot be read yet; the others come after it."""

@@ -171,6 +171,17 @@ def _find(name: str, place: Directory) -> _Found:
     return found
 
 
+def files_of(name: str, place: Directory) -> list[tuple[Directory, str]]:
+    """Return the files that a folder, a file or a pattern means, each by a folder and the path below that.
+
+    :param name: what the caller calls it.
+    :param place: where it is.
+    :raises NotFoundError: when there is none.
+    """
+    found = _find(name, place)
+    return [(found.base, path) for path in found.files]
+
+
 def _listed(place: Directory) -> dict[str, FoundFile]:
     return {path: file for path, file in place.listing().items() if not _is_ours(path)}
 

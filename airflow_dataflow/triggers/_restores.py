@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_dataflow.hooks.dataflow import DataflowHook
+from airflow_dataflow.hooks.storage import directory, split_conn_id
 from airflow_dataflow.triggers._polls import Polls, Wait
 
 if TYPE_CHECKING:
     from airflow_dataflow.storage.restore import RestoreWatch
+    from airflow_dataflow.transfer.restore import ArchivedFiles
 
 
 class Restore:
@@ -65,3 +68,44 @@ async def wait_for_restore(
     wait = Wait(judge=lambda restore: restore.summary, poke_interval=poke_interval)
     found: dict[str, Any] = await polls.answer(wait, poll)
     return found
+
+
+class FileRestore:
+    """Files outside the store that are to become readable.
+
+    :param sources: URLs, each with the connection that opens it.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self.sources = sources
+        self.readable = False
+        """Whether all of them can be read."""
+        self._files: ArchivedFiles | None = None
+
+    def __str__(self) -> str:
+        return f"the restore of {', '.join(split_conn_id(source)[0] for source in self.sources)}"
+
+    def look(self) -> bool:
+        """Look, and tell whether all files can be read."""
+        # After an error the sources are listed again: somebody may have corrected the connection.
+        files, self._files = self._files or self._open(), None
+        self.readable = files.look()
+        self._files = files
+        return self.readable
+
+    def _open(self) -> ArchivedFiles:
+        from airflow_dataflow.transfer.restore import ArchivedFiles
+
+        return ArchivedFiles({source: directory(source) for source in self.sources})
+
+
+async def wait_for_file_restore(sources: Sequence[str], *, poke_interval: float) -> None:
+    """Wait in the event loop that runs, sharing looks with all others that wait for these files.
+
+    :param sources: URLs, each with the connection that opens it.
+    :param poke_interval: most seconds between two looks.
+    :raises TerminalError: when looking fails in a way that no later look can change.
+    """
+    polls = Polls.here()
+    poll = polls.at(("files", tuple(sources), "restore"), lambda: FileRestore(sources))
+    await polls.answer(Wait(judge=lambda restore: restore.readable or None, poke_interval=poke_interval), poll)

@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from airflow_dataflow.errors import is_terminal
 from airflow_dataflow.hooks.dataflow import DataflowHook
 from airflow_dataflow.triggers._folders import INGESTED, Sight, Watched, wait_for_files
-from airflow_dataflow.triggers._restores import wait_for_restore
+from airflow_dataflow.triggers._restores import wait_for_file_restore, wait_for_restore
 
 if TYPE_CHECKING:
     from airflow_dataflow.storage.listing import FoundFile
@@ -148,3 +148,34 @@ class RestoreTrigger(BaseTrigger):
             yield TriggerEvent(result)  # type: ignore[no-untyped-call]
         else:
             yield TaskSuccessEvent(xcoms={"return_value": result})
+
+
+class FileRestoreTrigger(BaseTrigger):
+    """Wait until archived files outside the store can be read; then a worker goes on with the task.
+
+    All waits in one triggerer for the same files share each look.
+
+    :param sources: URLs of files, folders and patterns, each with the connection that opens it.
+    :param poke_interval: seconds between two looks.
+    """
+
+    def __init__(self, *, sources: Sequence[str], poke_interval: float = 300.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.sources = sources
+        self.poke_interval = poke_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what another triggerer needs to go on waiting."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "sources": list(self.sources),
+            "poke_interval": self.poke_interval,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the files; what may pass, such as a store that does not answer, only delays."""
+        try:
+            await wait_for_file_restore(self.sources, poke_interval=self.poke_interval)
+        except Exception as error:  # noqa: BLE001 - only what no later look can change ends a wait
+            yield TriggerEvent({"error": f"{error} ({type(error).__name__})"})  # type: ignore[no-untyped-call]
+            return
+        yield TriggerEvent({"sources": list(self.sources)})  # type: ignore[no-untyped-call]

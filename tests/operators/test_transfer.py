@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from airflow_dataflow.operators._journal import task_control
 from airflow_dataflow.operators.transfer import TransferOperator
 from airflow_dataflow.transfer.limits import StoppedError
 from airflow_dataflow.transfer.options import TransferOptions
+from airflow_dataflow.triggers.storage import FileRestoreTrigger
 from tests.storage.hdfs.clusters import connection_to
 
 pytestmark = pytest.mark.airflow
@@ -220,6 +222,27 @@ def test_a_version_in_an_archive_is_asked_for_waited_for_and_transferred(archive
     assert returned(run, "transfer")["files"] == 3
     folder = tmp_path / "public" / archive.manifest.dataset / archive.manifest.version
     assert (folder / "data" / "0.bin").read_bytes() == b"zero"
+
+
+@pytest.mark.s3
+def test_files_in_an_archive_are_asked_for_waited_for_and_transferred(archive, transfer, tmp_path, returned):
+    url = archive.folder.url.replace("s3://", "s3://aws_default@")
+    run = transfer(source=f"{url}/data", target=str(tmp_path / "copy"), poke_interval=0.05)
+    assert (run.state, returned(run, "transfer")["files"]) == ("success", 3)
+    assert (tmp_path / "copy" / "0.bin").read_bytes() == b"zero"
+
+
+@pytest.mark.s3
+def test_the_triggerer_waits_for_files_only_as_long_as_somebody_has_asked_for_them(archive):
+    url = archive.folder.url.replace("s3://", "s3://aws_default@")
+    trigger = FileRestoreTrigger(sources=[f"{url}/data"], poke_interval=0.01)
+    path, options = trigger.serialize()
+    assert (path, options) == (
+        "airflow_dataflow.triggers.storage.FileRestoreTrigger",
+        {"sources": [f"{url}/data"], "poke_interval": 0.01},
+    )
+    event = asyncio.run(anext(FileRestoreTrigger(**options).run()))
+    assert "is archived and nobody has asked for it" in event.payload["error"]
 
 
 @pytest.mark.s3
