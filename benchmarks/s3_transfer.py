@@ -56,11 +56,16 @@ def make_files(folder: Path, mib: int, objects: int) -> None:
 
 def with_us(source: str, target: str, gateway: CephS3) -> Callable[[], object]:
     """Return what copies a folder by ``copy_path``."""
+    from airflow_dataflow.storage.backends import open_url
+    from airflow_dataflow.storage.backends._s3_client import S3Requests
     from airflow_dataflow.transfer.copy import copy_path
 
     def options(place: str) -> dict[str, Any] | None:
         return gateway.options if "://" in place else None
 
+    # As boto3's client, ours is made before the clock starts.
+    fs, _ = open_url(f"s3://{BUCKET}", gateway.options)
+    S3Requests.of(fs)
     return lambda: copy_path(source, target, source_options=options(source), target_options=options(target))
 
 

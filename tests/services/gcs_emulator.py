@@ -1,7 +1,8 @@
-"""Runs gcp-storage-emulator with three things that Google documents and the emulator leaves out.
+"""Runs gcp-storage-emulator with some things that Google documents and the emulator leaves out.
 
-These are conditions on generations, the storage class in the body of a rewrite, and the end of an upload by DELETE. All
-else, and the protocol, is the emulator's. It serves one request at a time, so looking and writing are one step.
+These are conditions on generations (of writes, reads, rewrites and composed objects), the storage class in the body of
+a rewrite, and the end of an upload by DELETE. All else, and the protocol, is the emulator's. It serves one request at a
+time, so looking and writing are one step.
 
     python gcs_emulator.py PORT
 """
@@ -78,6 +79,30 @@ def rewrite(request: Any, response: Any, storage: Any, *args: Any, **kwargs: Any
         storage.patch_object(*place, found)
 
 
+def get(request: Any, response: Any, storage: Any, *args: Any, **kwargs: Any) -> None:
+    """Look at the condition of a reader."""
+    wanted = request.query.get("ifGenerationMatch", [None])[0]
+    found = _generation(storage, request.params["bucket_name"], request.params["object_id"])
+    if wanted not in (None, found) and found != "0":
+        _refuse(response)
+        return
+    original_get(request, response, storage, *args, **kwargs)
+
+
+def compose(request: Any, response: Any, storage: Any, *args: Any, **kwargs: Any) -> None:
+    """Look at the conditions of the target and of each part."""
+    bucket = request.params["bucket_name"]
+    conditions = {request.params["object_id"]: request.query.get("ifGenerationMatch", [None])[0]}
+    for part in request.data["sourceObjects"]:
+        conditions[part["name"]] = part.get("objectPreconditions", {}).get("ifGenerationMatch")
+    for name, wanted in conditions.items():
+        found = _generation(storage, bucket, name)
+        if wanted not in (None, found) and (found != "0" or name == request.params["object_id"]):
+            _refuse(response)
+            return
+    original_compose(request, response, storage, *args, **kwargs)
+
+
 def cancel(request: Any, response: Any, storage: Any, *_args: Any, **_kwargs: Any) -> None:
     """End an upload."""
     upload = request.query["upload_id"][0]
@@ -87,10 +112,16 @@ def cancel(request: Any, response: Any, storage: Any, *_args: Any, **_kwargs: An
 
 
 original_insert, original_rewrite = objects.insert, objects.rewrite
+original_get, original_compose = objects.get, objects.compose
 
 
 def _extended(handlers: dict[str, Handler]) -> dict[str, Handler]:
-    replaced = {original_insert: insert, original_rewrite: rewrite}
+    replaced = {
+        original_insert: insert,
+        original_rewrite: rewrite,
+        original_get: get,
+        original_compose: compose,
+    }
     extended = {method: replaced.get(handler, handler) for method, handler in handlers.items()}
     return extended | ({"DELETE": cancel} if original_insert in handlers.values() else {})
 

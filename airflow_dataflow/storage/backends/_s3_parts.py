@@ -211,7 +211,8 @@ def read_pinned(fs: AbstractFileSystem, path: str, start: int, length: int, etag
         bucket, _, key = path.partition("/")
         found = SmallObjects.of(fs).get_range(bucket, key, start, length)
         if found is not None:
-            _compare(S3Requests.of(fs), path, found[1], etag)
+            if etag is not None and bare(found[1]) != etag:
+                _compare(S3Requests.of(fs), path, found[1], etag)
             return found[0]
     return read_range(S3Requests.of(fs), path, start, length, etag)
 

@@ -6,7 +6,9 @@ classes differ in price only: all of them can be read at once, also ``ARCHIVE``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -17,6 +19,10 @@ from google.auth.exceptions import GoogleAuthError, TransportError
 
 from airflow_dataflow.errors import AccessDeniedError, DataflowError, NotFoundError, TransferError
 from airflow_dataflow.storage.backends import Backend
+from airflow_dataflow.storage.backends import _gcs_parts as gcs_parts
+from airflow_dataflow.storage.backends._gcs_parts import NAME_DIGITS, GcsUpload
+from airflow_dataflow.storage.backends.local import is_partial
+from airflow_dataflow.storage.parts import Parts
 
 _PART_BYTES = 8 << 20
 _REQUESTS_AT_ONCE = 8
@@ -46,10 +52,13 @@ class _Upload(GCSFile):  # type: ignore[misc]
 class GcsBackend(Backend):
     """Buckets behind gcsfs. There are no locks: concurrent writers of one version write the same bytes.
 
-    Uploads that a killed process began are seen by nobody, cost nothing and end by themselves after a week.
+    Uploads that a killed process began are seen by nobody, cost nothing and end by themselves after a week; those of
+    parts are objects with hidden names, which the sweep removes.
     """
 
     has_folders = False
+    copies_inside = True
+    small_files_at_once = 16
     storage_classes = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
 
     _new_files: str | None = None
@@ -79,6 +88,38 @@ class GcsBackend(Backend):
             file.close()
             file.commit()
 
+    def put(self, path: str, data: bytes | memoryview) -> str | bool:
+        """Write a small object by one request; Google's CRC-32C proves that it arrived."""
+        if self._new_files is not None or not len(data):
+            return super().put(path, data)
+        bucket, key, _ = self.fs.split_path(path)
+        body = bytes(data)
+        made = gcs_parts.insert(self.fs, bucket, key, body)
+        if made["crc32c"] != gcs_parts.crc32c_of(body):
+            raise TransferError(f"{path} arrived damaged: Google's CRC-32C of it is {made['crc32c']}")
+        return f"generation:{made['generation']}"
+
+    def part_bytes(self, size: int) -> int:
+        """Return 16 MiB, or more where there would be too many parts."""
+        return gcs_parts.part_bytes(size)
+
+    def begin_upload(self, path: str, *, size: int, part_bytes: int) -> GcsUpload:
+        """Begin an object that is composed of part objects."""
+        return GcsUpload.begin(self.fs, path, Parts(size, part_bytes), self._new_files)
+
+    def resume_upload(self, path: str, handle: str) -> GcsUpload | None:
+        """Return an upload whose parts are still there."""
+        return GcsUpload.resume(self.fs, path, handle, self._new_files)
+
+    def read_range(self, path: str, start: int, length: int, *, pin: str | None = None) -> bytes:
+        """Return bytes of the generation that is pinned."""
+        generation = None if pin is None else pin.removeprefix("generation:")
+        data = gcs_parts.read_range(self.fs, path, start, length, generation)
+        if not data:
+            # A range that is not there may be refused before the condition is looked at.
+            self.check_pin(path, pin)
+        return data
+
     def copy(self, source: str, target: str) -> None:
         """Copy on Google's side."""
         if self._new_files is None:
@@ -94,9 +135,32 @@ class GcsBackend(Backend):
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="gcs") as pool:
             list(pool.map(self.fs.rm_file, self.fs.find(path)))
 
-    def stamp(self, path: str) -> str:
+    def remove_unfinished(self, root: str, before: datetime) -> list[str]:
+        """Remove the part objects below ``root`` of uploads that got no part since ``before``."""
+        newest: dict[str, datetime] = {}
+        partial = {}
+        for path, found in self.fs.find(root, detail=True).items():
+            folder, _, name = path.rpartition("/")
+            if is_partial(name):
+                upload = f"{folder}/{name[:NAME_DIGITS]}"
+                partial[path] = upload
+                newest[upload] = max(newest.get(upload, found["mtime"]), found["mtime"])
+        removed = [path for path, upload in partial.items() if newest[upload] < before]
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="gcs") as pool:
+            list(pool.map(self.fs.rm_file, removed))
+        return removed
+
+    def stamp_in(self, info: Mapping[str, Any]) -> str | None:
+        """Return the generation."""
+        return f"generation:{info['generation']}" if info.get("generation") else None
+
+    def stamp(self, path: str) -> str | None:
         """Return the generation, which is another after each write."""
-        return f"generation:{self._object(path)['generation']}"
+        return self.stamp_in(self._object(path))
+
+    def checksum(self, path: str) -> str | None:
+        """Return the MD5 digest that Google keeps, or the CRC-32C of an object that was composed of others."""
+        return gcs_parts.checksum_in(self._object(path))
 
     # storage classes --------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ class OssBackend(Backend):
 
     has_folders = False
     copies_inside = True
+    small_files_at_once = 16
     storage_classes = ("Standard", "IA", *_ARCHIVES)
 
     _new_files: Mapping[str, str] = {}

@@ -58,6 +58,7 @@ class S3Backend(Backend):
 
     has_folders = False
     copies_inside = True
+    small_files_at_once = 16
     storage_classes = (
         "STANDARD",
         "STANDARD_IA",
