@@ -25,6 +25,7 @@ from airflow_dataflow.errors import (
 )
 from airflow_dataflow.storage.backends import Backend
 from airflow_dataflow.storage.backends.local import is_partial
+from airflow_dataflow.storage.hdfs.checksums import checksum_with_blocks
 from airflow_dataflow.storage.hdfs.client import Entry
 from airflow_dataflow.storage.hdfs.faults import (
     FileHeldError,
@@ -33,7 +34,7 @@ from airflow_dataflow.storage.hdfs.faults import (
     UnreachableError,
     UntrustedError,
 )
-from airflow_dataflow.storage.hdfs.filesystem import HdfsFileSystem
+from airflow_dataflow.storage.hdfs.filesystem import HdfsFileSystem, described
 from airflow_dataflow.storage.hdfs.parts import HdfsUpload, group_of, part_bytes_of, put_whole
 from airflow_dataflow.storage.parts import Parts
 
@@ -61,10 +62,9 @@ class HdfsBackend(Backend):
 
     # files at once and in parts ---------------------------------------------------------------
 
-    def put(self, path: str, data: bytes | memoryview) -> bool:
+    def put(self, path: str, data: bytes | memoryview) -> str | bool:
         """Write a small file; it is visible when HDFS has proved that it arrived unharmed."""
-        put_whole(self.fs, path, data)
-        return True
+        return self.stamp_in(described(put_whole(self.fs, path, data))) or True
 
     def read_range(self, path: str, start: int, length: int, *, pin: str | None = None) -> bytes:
         """Return bytes of a file, in one stream from DataNodes, of which another goes on where one dies."""
@@ -107,10 +107,18 @@ class HdfsBackend(Backend):
     def checksum(self, path: str) -> str:
         """Return the checksum that HDFS keeps of a file, without reading it: equal bytes in equal blocks have one.
 
+        Where nothing else checks what is read, it comes with what is needed to make it again from the bytes.
+
         :raises FileNotFoundError: when it is not there.
         """
-        told = self.fs.web.fetch("GETFILECHECKSUM", path).json()["FileChecksum"]
-        return f"{told['algorithm']}:{told['bytes'][: 2 * int(told['length'])]}"
+        checksum = self.fs.web.checksum(path)
+        if self.fs.client.checks_bytes:
+            return checksum
+        try:
+            return checksum_with_blocks(checksum, self.fs.web.blocks(path))
+        except HdfsServerError:
+            # Gateways and old NameNodes do not tell of blocks.
+            return checksum
 
     # space ------------------------------------------------------------------------------------
 

@@ -1,4 +1,8 @@
-"""The checksum that HDFS keeps of a file, made from bytes here, so that nothing has to be read back."""
+"""The checksum that HDFS keeps of a file, made from bytes here, so that nothing has to be read back.
+
+HDFS keeps a CRC of each chunk of, mostly, 512 bytes. The MD5 of those of a block, and the MD5 of the MD5s of all blocks
+are what it tells of a file. So whoever makes it from bytes has to know how long the blocks are.
+"""
 
 from __future__ import annotations
 
@@ -6,58 +10,107 @@ import hashlib
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, groupby, repeat
 
-_ALGORITHM = re.compile(r"MD5-of-\d+MD5-of-(\d+)CRC32(C?)")
+from airflow_dataflow.storage.checksums import Checker
+
+_ALGORITHM = re.compile(r"MD5-of-\d{1,18}MD5-of-(\d{1,9})CRC32(C?)", re.ASCII)
+_BLOCKS = re.compile(r"\d{1,9}x\d{1,18}(?:\+\d{1,9}x\d{1,18})*", re.ASCII)
 _NUMBERS_BYTES = struct.calcsize(">iq")
 _LEAST_BUFFER_BYTES = 32
 
 
-def md5_of(data: bytes | memoryview, algorithm: str, block_bytes: int) -> bytes | None:
-    """Return the MD5 of the MD5s of the checksums of a file's chunks, by which HDFS knows its content.
+class FileSum(Checker):
+    """Compares bytes with the MD5 that HDFS tells of a file.
 
-    :param data: the whole file.
     :param algorithm: what HDFS calls its checksum, e.g. ``MD5-of-0MD5-of-512CRC32C``.
-    :param block_bytes: size of its blocks.
-    :returns: ``None`` for an algorithm that is none of HDFS's usual ones.
+    :param told: the bytes of the checksum: two numbers and the MD5.
+    :param blocks: sizes of the file's blocks.
     """
-    known = _ALGORITHM.fullmatch(algorithm)
-    crc = _crc(bool(known and known[2]))
-    if known is None or crc is None or block_bytes < 1:
+
+    def __init__(self, algorithm: str, told: bytes, blocks: Iterable[int]) -> None:
+        known = _ALGORITHM.fullmatch(algorithm)
+        if known is None:
+            raise ValueError(f"no way to make {algorithm!r} from bytes")
+        self._chunk_bytes = int(known[1])
+        self._crc = _crc32c() if known[2] else zlib.crc32
+        self._md5 = told[_NUMBERS_BYTES:]
+        self._blocks = iter(blocks)
+        self._left = next(self._blocks, 0)
+        self._rest = b""
+        self._sums: list[int] = []
+        self._digests: list[bytes] = []
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Add the next bytes of the file."""
+        view = memoryview(data)
+        while view and self._left:
+            piece, view = view[: self._left], view[self._left :]
+            self._left -= len(piece)
+            self._add(self._rest + bytes(piece))
+            if not self._left:
+                self._end_block()
+        # More bytes than the blocks have are another file.
+        self._rest += bytes(view)
+
+    def matches(self) -> bool:
+        """Tell whether the bytes that were added are the file's."""
+        if self._left or self._rest:
+            return False
+        digests = b"".join(self._digests)
+        # Hadoop digests its whole buffer, which starts with 32 bytes and doubles, with what is not used of it.
+        buffer_bytes = _LEAST_BUFFER_BYTES
+        while buffer_bytes < len(digests):
+            buffer_bytes *= 2
+        return _md5(digests.ljust(buffer_bytes, b"\0")) == self._md5
+
+    def _add(self, data: bytes) -> None:
+        size, crc = self._chunk_bytes, self._crc
+        end = len(data) if not self._left else len(data) - len(data) % size
+        self._sums += [crc(data[start : start + size]) for start in range(0, end, size)]
+        self._rest = data[end:]
+
+    def _end_block(self) -> None:
+        self._digests.append(_md5(struct.pack(f">{len(self._sums)}I", *self._sums)))
+        self._sums = []
+        self._left = next(self._blocks, 0)
+
+
+def file_checker(checksum: str) -> FileSum | None:
+    """Return what compares bytes with a checksum, ``None`` unless it is one of HDFS that names the file's blocks.
+
+    :param checksum: what :func:`checksum_with_blocks` returned.
+    """
+    algorithm, _, rest = checksum.partition(":")
+    told, _, blocks = rest.partition(":")
+    if _BLOCKS.fullmatch(blocks) is None:
         return None
-    view = memoryview(data)
-    blocks = b"".join(
-        _md5_of_block(bytes(view[start : start + block_bytes]), int(known[1]), crc)
-        for start in range(0, len(view), block_bytes)
-    )
-    # Hadoop digests its whole buffer, which starts with 32 bytes and doubles, with what is not used of it.
-    buffer_bytes = _LEAST_BUFFER_BYTES
-    while buffer_bytes < len(blocks):
-        buffer_bytes *= 2
-    return _md5(blocks.ljust(buffer_bytes, b"\0"))
-
-
-def md5_told(told: str, length: int) -> bytes:
-    """Return the MD5 in an answer to ``GETFILECHECKSUM``, where two numbers come before it.
-
-    :param told: ``bytes`` of the answer.
-    :param length: ``length`` of the answer.
-    """
-    return bytes.fromhex(told)[_NUMBERS_BYTES:length]
-
-
-def _md5_of_block(block: bytes, chunk_bytes: int, crc: Callable[[bytes], int]) -> bytes:
-    sums = [crc(block[start : start + chunk_bytes]) for start in range(0, len(block), chunk_bytes)]
-    return _md5(struct.pack(f">{len(sums)}I", *sums))
-
-
-def _crc(castagnoli: bool) -> Callable[[bytes], int] | None:  # noqa: FBT001 - one of two
-    if not castagnoli:
-        return zlib.crc32
     try:
-        import google_crc32c
-    except ImportError:
+        return FileSum(algorithm, bytes.fromhex(told), _expanded(blocks))
+    except (ImportError, ValueError):
         return None
+
+
+def checksum_with_blocks(checksum: str, blocks: Iterable[int]) -> str:
+    """Return a checksum of HDFS together with the sizes of the file's blocks, from which it can be made again."""
+    return f"{checksum}:" + "+".join(f"{len(list(same))}x{size}" for size, same in groupby(blocks))
+
+
+def even_blocks(size: int, block_bytes: int) -> list[int]:
+    """Return the sizes of the blocks of a file that was written at once."""
+    whole, rest = divmod(size, block_bytes)
+    return [block_bytes] * whole + [rest] * bool(rest)
+
+
+def _expanded(blocks: str) -> Iterator[int]:
+    pairs = (item.split("x") for item in blocks.split("+"))
+    return chain.from_iterable(repeat(int(size), int(count)) for count, size in pairs)
+
+
+def _crc32c() -> Callable[[bytes], int]:
+    import google_crc32c
+
     return google_crc32c.value  # type: ignore[no-any-return] # it has no types
 
 

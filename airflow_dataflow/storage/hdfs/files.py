@@ -158,8 +158,8 @@ class HdfsWriter(io.RawIOBase):
             with suppress(Exception):
                 self.discard()
 
-    def commit(self) -> None:
-        """Let the finished file take the place of its target.
+    def commit(self) -> Entry:
+        """Let the finished file take the place of its target, and describe it.
 
         :raises FileExistsError: when ``exclusive``, and the target is there.
         """
@@ -171,6 +171,7 @@ class HdfsWriter(io.RawIOBase):
         self._partials.pop()
         self._remove_partials()
         self._window = Window(self._window.end)
+        return written
 
     def discard(self) -> None:
         """Forget the file, and leave what is in its place."""

@@ -135,7 +135,7 @@ class HdfsFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Describe a file or folder."""
-        return _described(self.client.info(self._strip_protocol(path)))
+        return described(self.client.info(self._strip_protocol(path)))
 
     def exists(self, path: str, **_: Any) -> bool:
         """Tell whether something is there; an error other than its absence is raised."""
@@ -148,7 +148,7 @@ class HdfsFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """List what lies right inside a folder; a file is its own list."""
         entries = sorted(self.client.children(self._strip_protocol(path)), key=lambda entry: entry.path)
-        return [_described(entry) if detail else entry.path for entry in entries]
+        return [described(entry) if detail else entry.path for entry in entries]
 
     def find(
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **_: Any
@@ -160,7 +160,7 @@ class HdfsFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no 
         root = self._strip_protocol(path)
         depth = len(root.rstrip("/").split("/")) + (maxdepth or 0)
         found = {
-            entry.path: _described(entry)
+            entry.path: described(entry)
             for entry in self.client.tree(root)
             if (withdirs or not entry.is_folder) and (maxdepth is None or len(entry.path.split("/")) <= depth)
         }
@@ -291,7 +291,8 @@ class WebHdfsFileSystem(HdfsFileSystem):
     protocol: ClassVar[str] = "webhdfs"
 
 
-def _described(entry: Entry) -> dict[str, Any]:
+def described(entry: Entry) -> dict[str, Any]:
+    """Return what fsspec tells of a file or folder."""
     return {
         "name": entry.path,
         "size": entry.bytes,

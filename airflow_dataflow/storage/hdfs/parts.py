@@ -8,16 +8,16 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from airflow_dataflow.errors import MissingPackageError, TransferError
 from airflow_dataflow.storage.backends.local import is_partial
 from airflow_dataflow.storage.digest import Digest, digest_of
-from airflow_dataflow.storage.hdfs.checksums import md5_of, md5_told
+from airflow_dataflow.storage.hdfs.checksums import checksum_with_blocks, even_blocks, file_checker
 from airflow_dataflow.storage.hdfs.faults import HdfsServerError, UnreachableError
 from airflow_dataflow.storage.hdfs.files import rename
-from airflow_dataflow.storage.parts import Parts, Upload, sealed, unsealed
+from airflow_dataflow.storage.parts import LostUploadError, Parts, Upload, sealed, unsealed
 
 if TYPE_CHECKING:
     from airflow_dataflow.storage.hdfs.client import Entry
@@ -93,7 +93,7 @@ class HdfsUpload(Upload):
     def publish(self, tokens: Sequence[str], *, exclusive: bool = False) -> None:
         """Join the parts, and let the whole take the place of its target.
 
-        :raises TransferError: when a part is gone; the rest is removed, so that the next attempt begins anew.
+        :raises LostUploadError: when a part is gone; the rest is removed, so that the next attempt begins anew.
         """
         self._parts.check_all(len(tokens))
         if self._is_published():
@@ -212,10 +212,10 @@ class HdfsUpload(Upload):
         except FileNotFoundError as error:
             raise self._lost("has lost some of its parts") from error
 
-    def _lost(self, what: str) -> TransferError:
+    def _lost(self, what: str) -> LostUploadError:
         with suppress(OSError):
             self.discard()
-        return TransferError(f"the unfinished {self._path} {what}; it has to be begun again")
+        return LostUploadError(f"the unfinished {self._path} {what}; it has to be begun again")
 
 
 def part_bytes_of(size: int) -> int:
@@ -231,8 +231,8 @@ def group_of(name: str) -> str:
     return name[1 : 1 + _ID_DIGITS]
 
 
-def put_whole(fs: HdfsFileSystem, path: str, data: bytes | memoryview) -> None:
-    """Write a file from memory; it takes its place when HDFS has proved that all of it arrived unharmed.
+def put_whole(fs: HdfsFileSystem, path: str, data: bytes | memoryview) -> Entry:
+    """Write a file from memory, and describe it; it takes its place when HDFS has proved that it arrived unharmed.
 
     Hadoop's own protocol carries a checksum with each 512 bytes, and a DataNode refuses what does not fit. WebHDFS
     carries none, so the checksum that HDFS has made of the file is compared with our own, or the file is read back.
@@ -245,7 +245,7 @@ def put_whole(fs: HdfsFileSystem, path: str, data: bytes | memoryview) -> None:
         writer.close()
         if not writer.is_checked:
             _check(fs, writer.partial, data)
-        writer.commit()
+        return writer.commit()
     except BaseException:
         writer.discard()
         raise
@@ -254,13 +254,15 @@ def put_whole(fs: HdfsFileSystem, path: str, data: bytes | memoryview) -> None:
 def _check(fs: HdfsFileSystem, path: str, data: bytes | memoryview) -> None:
     if not data:
         return
-    block_bytes = fs.client.info(path).block_bytes
+    blocks = even_blocks(len(data), fs.client.info(path).block_bytes)
     try:
-        told: dict[str, Any] = fs.web.fetch("GETFILECHECKSUM", path).json()["FileChecksum"]
+        check = file_checker(checksum_with_blocks(fs.web.checksum(path), blocks))
     except HdfsServerError as error:
         log.info("HDFS tells no checksum of %s (%s); it is read back", path, error)
-    else:
-        if md5_of(data, told["algorithm"], block_bytes) == md5_told(told["bytes"], int(told["length"])):
+        check = None
+    if check is not None:
+        check.update(data)
+        if check.matches():
             return
     # Files that are encrypted or erasure coded have another one.
     with fs.open(path, "rb") as reader:

@@ -226,6 +226,16 @@ class WebHdfs:
         """Read a part that lies inside a file."""
         return _WebSource(self.fetch("OPEN", path, offset=start, length=length))
 
+    def checksum(self, path: str) -> str:
+        """Return the checksum that HDFS keeps of a file, with the name of its algorithm."""
+        told = self.fetch("GETFILECHECKSUM", path).json()["FileChecksum"]
+        return f"{told['algorithm']}:{told['bytes'][: 2 * int(told['length'])]}"
+
+    def blocks(self, path: str) -> list[int]:
+        """Return the sizes of a file's blocks."""
+        told = self.call("GET", "GETFILEBLOCKLOCATIONS", path).json()["BlockLocations"]
+        return [int(block["length"]) for block in told["BlockLocation"]]
+
     # the NameNodes themselves -----------------------------------------------------------------
 
     def bean(self, name: str, url: str | None = None) -> dict[str, Any]:
