@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from gcsfs.retry import HttpError
 
-from airflow_dataflow.errors import SourceChangedError, TransferError
+from airflow_dataflow.errors import SourceChangedError
 from airflow_dataflow.storage.checksums import crc32c
-from airflow_dataflow.storage.parts import LostUploadError, Parts, Upload, sealed, unsealed
+from airflow_dataflow.storage.parts import DamagedError, LostUploadError, Parts, Upload, sealed, unsealed
 
 if TYPE_CHECKING:
     from gcsfs.core import GCSFileSystem
@@ -88,7 +88,7 @@ class GcsUpload(Upload):
         body = bytes(data)
         made = self._insert(self._name(number), body)
         if made["crc32c"] != crc32c_of(body):
-            raise TransferError(f"part {number} of {self._path} arrived damaged: Google's CRC-32C is {made['crc32c']}")
+            raise DamagedError(f"part {number} of {self._path} arrived damaged: Google's CRC-32C is {made['crc32c']}")
         return str(made["generation"])
 
     def publish(self, tokens: Sequence[str], *, exclusive: bool = False) -> None:

@@ -13,7 +13,7 @@ from oss2.models import PartInfo
 
 from airflow_dataflow.errors import SourceChangedError, TransferError
 from airflow_dataflow.storage.backends._oss_files import NEVER_REPLACE
-from airflow_dataflow.storage.parts import LostUploadError, Parts, Upload, sealed, unsealed
+from airflow_dataflow.storage.parts import DamagedError, LostUploadError, Parts, Upload, sealed, unsealed
 
 if TYPE_CHECKING:
     from airflow_dataflow.storage.backends._oss_files import OssFiles
@@ -84,7 +84,7 @@ class OssUpload(Upload):
         except oss2.exceptions.NoSuchUpload as error:
             raise self._lost(error) from error
         if not _arrived(made, digest):
-            raise TransferError(f"part {number} of {self._path} arrived damaged: its ETag there is {made.etag}")
+            raise DamagedError(f"part {number} of {self._path} arrived damaged: its ETag there is {made.etag}")
         return str(made.etag)
 
     def publish(self, tokens: Sequence[str], *, exclusive: bool = False) -> None:
@@ -121,7 +121,7 @@ def part_bytes(size: int) -> int:
 def put(fs: OssFiles, path: str, data: bytes | memoryview, headers: Mapping[str, str]) -> str | None:
     """Write an object by one request; return its ETag when that proves that all arrived, ``None`` when it does not.
 
-    :raises TransferError: when it arrived damaged.
+    :raises DamagedError: when it arrived damaged.
     """
     bucket, key = fs.split_path(path)
     digest, proof = _proof(data)
@@ -130,7 +130,7 @@ def put(fs: OssFiles, path: str, data: bytes | memoryview, headers: Mapping[str,
         return str(made.etag)
     if _arrived(made, digest):
         return None
-    raise TransferError(f"{path} arrived damaged: its ETag there is {made.etag}, but its MD5 digest {digest}")
+    raise DamagedError(f"{path} arrived damaged: its ETag there is {made.etag}, but its MD5 digest {digest}")
 
 
 def read_range(fs: OssFiles, path: str, start: int, length: int, etag: str | None) -> bytes:

@@ -22,7 +22,7 @@ from airflow_dataflow.storage.backends import Backend
 from airflow_dataflow.storage.backends import _gcs_parts as gcs_parts
 from airflow_dataflow.storage.backends._gcs_parts import NAME_DIGITS, GcsUpload
 from airflow_dataflow.storage.backends.local import is_partial
-from airflow_dataflow.storage.parts import Parts
+from airflow_dataflow.storage.parts import DamagedError, Parts
 
 _PART_BYTES = 8 << 20
 _REQUESTS_AT_ONCE = 8
@@ -96,7 +96,7 @@ class GcsBackend(Backend):
         body = bytes(data)
         made = gcs_parts.insert(self.fs, bucket, key, body)
         if made["crc32c"] != gcs_parts.crc32c_of(body):
-            raise TransferError(f"{path} arrived damaged: Google's CRC-32C of it is {made['crc32c']}")
+            raise DamagedError(f"{path} arrived damaged: Google's CRC-32C of it is {made['crc32c']}")
         return f"generation:{made['generation']}"
 
     def part_bytes(self, size: int) -> int:
