@@ -179,20 +179,7 @@ def saved_by(process: subprocess.Popen[str], parts: int) -> None:
             process.stdin.flush()
 
 
-@pytest.mark.parametrize("kind", ["file", "catalog"])
-def test_parts_that_were_saved_survive_a_kill_and_are_free_at_once(
-    kind: str, tmp_path: Path, child: Any, catalog_url: str
-) -> None:
-    if kind == "file" and not catalog_url.startswith("sqlite"):
-        pytest.skip("a file is the same whatever the catalog lies on")
-    place = catalog_url if kind == "catalog" else str(tmp_path)
-
-    def again() -> LogJournal:
-        if kind == "catalog":
-            return CatalogJournal(Catalog(catalog_url), "4f2a9c", "/to")
-        return FileJournal(tmp_path, "4f2a9c", "/to")
-
-    process = child(kind, place)
+def _check_kill(process: subprocess.Popen[str], again: Callable[[], LogJournal]) -> None:
     saved_by(process, 5)
     with pytest.raises(BusyError, match="another process is at work on the same transfer to /to"), again():
         pass
@@ -200,6 +187,40 @@ def test_parts_that_were_saved_survive_a_kill_and_are_free_at_once(
     process.wait()
     with again() as journal:
         assert sorted(journal.load()["big"].parts) == [0, 1, 2, 3, 4]
+
+
+def test_parts_in_a_catalog_survive_a_kill_and_are_free_at_once(child: Any, catalog_url: str) -> None:
+    _check_kill(child("catalog", catalog_url), lambda: CatalogJournal(Catalog(catalog_url), "4f2a9c", "/to"))
+
+
+def test_parts_in_a_file_survive_a_kill_and_are_free_at_once(child: Any, tmp_path: Path) -> None:
+    _check_kill(child("file", str(tmp_path)), lambda: FileJournal(tmp_path, "4f2a9c", "/to"))
+
+
+def test_a_line_that_a_kill_has_cut_is_cut_off_and_the_next_ones_count(tmp_path: Path) -> None:
+    def journal() -> FileJournal:
+        return FileJournal(tmp_path, "a", "/to")
+
+    with journal() as first:
+        first.save({"big": replace(BEGUN, parts={0: part(0)})})
+        first.save({"big": replace(BEGUN, parts={0: part(0), 1: part(1)})})
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    with journal() as second:
+        assert second.load()["big"].parts == {0: part(0)}
+        second.save({"big": replace(BEGUN, parts={0: part(0), 2: part(2)})})
+    with journal() as third:
+        assert third.load()["big"].parts == {0: part(0), 2: part(2)}
+
+
+def test_the_state_of_a_task_that_is_about_another_transfer_is_not_resumed() -> None:
+    values = Values(progress="kept")
+    with StateJournal(values, "a") as first:
+        first.save({"big": replace(BEGUN, parts={n: part(n) for n in range(3000)})})
+    assert max(len(str(value)) for value in values.values()) < 64 << 10
+    with StateJournal(values, "b") as other:
+        assert other.load() == {}
+    assert values == {"progress": "kept"}
 
 
 def test_a_transfer_is_for_one_at_a_time_and_other_transfers_are_free(tmp_path: Path) -> None:
