@@ -11,13 +11,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from airflow_dataflow.errors import MissingPackageError, TransferError
+from airflow_dataflow.errors import MissingPackageError
 from airflow_dataflow.storage.backends.local import is_partial
 from airflow_dataflow.storage.digest import Digest, digest_of
 from airflow_dataflow.storage.hdfs.checksums import checksum_with_blocks, even_blocks, file_checker
 from airflow_dataflow.storage.hdfs.faults import HdfsServerError, UnreachableError
 from airflow_dataflow.storage.hdfs.files import rename
-from airflow_dataflow.storage.parts import LostUploadError, Parts, Upload, sealed, unsealed
+from airflow_dataflow.storage.parts import DamagedError, LostUploadError, Parts, Upload, sealed, unsealed
 
 if TYPE_CHECKING:
     from airflow_dataflow.storage.hdfs.client import Entry
@@ -195,7 +195,7 @@ class HdfsUpload(Upload):
                     digest.update(piece)
                     writer.write(piece)
                 if (number or start == 1) and str(part) != tokens[number]:
-                    raise TransferError(f"part {number} of {self._path} is not as it was written: it is read again")
+                    raise DamagedError(f"part {number} of {self._path} is not as it was written: it is read again")
         whole = Digest()
         for piece in self._pieces(0):
             whole.update(piece)
@@ -237,7 +237,7 @@ def put_whole(fs: HdfsFileSystem, path: str, data: bytes | memoryview) -> Entry:
     Hadoop's own protocol carries a checksum with each 512 bytes, and a DataNode refuses what does not fit. WebHDFS
     carries none, so the checksum that HDFS has made of the file is compared with our own, or the file is read back.
 
-    :raises TransferError: when it arrived damaged.
+    :raises DamagedError: when it arrived damaged.
     """
     writer = fs.writer(path, exclusive=False, autocommit=False)
     try:
@@ -267,7 +267,7 @@ def _check(fs: HdfsFileSystem, path: str, data: bytes | memoryview) -> None:
     # Files that are encrypted or erasure coded have another one.
     with fs.open(path, "rb") as reader:
         if digest_of(reader)[0] != _digest(data):
-            raise TransferError(f"{path} arrived damaged on HDFS: send it again")
+            raise DamagedError(f"{path} arrived damaged on HDFS: send it again")
 
 
 def _digest(data: bytes | memoryview) -> str:
