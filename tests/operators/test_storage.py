@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, Ta
 
 from airflow_dataflow.assets import dataset_asset
 from airflow_dataflow.datasets.manifest import Rows
+from airflow_dataflow.hooks.storage import directory
 from airflow_dataflow.operators.storage import (
     IngestDatasetOperator,
     RebalanceTiersOperator,
@@ -19,6 +20,8 @@ from airflow_dataflow.operators.storage import (
 )
 from airflow_dataflow.sensors.storage import RestoreSensor
 from airflow_dataflow.storage.restore import RestoreWatch
+from airflow_dataflow.transfer.catalog_journal import CatalogJournal
+from airflow_dataflow.transfer.journal import FileProgress
 
 pytestmark = pytest.mark.airflow
 
@@ -120,6 +123,19 @@ def test_what_a_killed_task_left_is_removed_after_the_grace(connected_store, run
     assert left.exists()
     assert sweep(timedelta(0)) == [left.parent.as_uri()]
     assert not left.exists()
+
+
+def test_what_an_abandoned_transfer_had_begun_to_upload_is_removed(connected_store, run_dag, returned, tmp_path):
+    target = directory(str(tmp_path / "elsewhere"))
+    with CatalogJournal(connected_store.catalog, "4f2a9c", target.root) as journal:
+        upload = target.begin_upload("big.bin", size=2 << 20, part_bytes=1 << 20)
+        upload.put(0, bytes(1 << 20))
+        begun = FileProgress(source_stamp="mtime:1", bytes=2 << 20, part_bytes=1 << 20, handle=upload.handle)
+        journal.save({target.path("big.bin"): begun})
+    with DAG("sweeps", schedule=None) as dag:
+        SweepDatasetsOperator(task_id="sweep", grace=timedelta(0))
+    assert returned(run_dag(dag, logical_date=None), "sweep") == [target.path("big.bin")]
+    assert [path for path in (tmp_path / "elsewhere").rglob("*") if path.is_file()] == []
 
 
 QUICK = {"poke_interval": 0.01}
