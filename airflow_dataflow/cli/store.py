@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_dataflow.storage.store import Store
 
 _KEYS = ("catalog_url", "tiers")
-_TIER_KEYS = ("name", "class", "url", "storage_options", "storage_class")
+_TIER_KEYS = ("name", "class", "url", "storage_options", "storage_class", "pack_below_bytes", "compress")
 
 
 def open_store(arguments: Namespace) -> Store:
@@ -105,6 +105,8 @@ def read_store(path: str | Path) -> Store:
                 url=item["url"],
                 storage_options=item.get("storage_options") or {},
                 storage_class=item.get("storage_class"),
+                pack_below_bytes=item.get("pack_below_bytes") or 0,
+                compress=item.get("compress", "off"),
             )
         )
     return Store(tiers, Catalog(content["catalog_url"]))

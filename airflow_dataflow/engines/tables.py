@@ -77,7 +77,7 @@ def open_table(file: TableFile) -> Iterator[pq.ParquetFile]:
         source = stack.enter_context(file.directory.open(file.path))
         try:
             # An own path lets Arrow read ahead without going through Python.
-            local = file.directory.is_local
+            local = file.directory.is_local and not file.directory.is_packed(file.path)
             yield stack.enter_context(pq.ParquetFile(file.directory.path(file.path) if local else source))
         except (pa.ArrowInvalid, OSError) as error:
             # Arrow says "damaged" with a bare OSError; one with a number or of another type comes from the file system.
@@ -97,7 +97,7 @@ def read_batches(file: TableFile, schema: pa.Schema, *, number: int, batch_bytes
     """
     with open_table(file) as table:
         present = [name for name in schema.names if name in table.schema_arrow.names]
-        if file.directory.is_local:
+        if file.directory.is_local and not file.directory.is_packed(file.path):
             file.directory.hand_out(file.path, expected_bytes=_stored_bytes(table, present))
         first = 0
         for batch in table.iter_batches(_batch_rows(table, batch_bytes), columns=present):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_dataflow.storage.tier import Tier
 
 _EXTRAS = ("catalog_url", "catalog_conn_id", "tiers")
-_TIER_KEYS = ("name", "class", "url", "conn_id", "storage_class")
+_TIER_KEYS = ("name", "class", "url", "conn_id", "storage_class", "pack_below_bytes", "compress")
 _EXAMPLE = (
     '{"catalog_url": "sqlite:////data/catalog.db", "tiers": [{"name": "hot", "class": "hot", "url": "/data/hot"}]}'
 )
@@ -33,7 +33,8 @@ class DataflowHook(BaseHook):
     The connection's extras are ``catalog_url``, a SQLAlchemy URL whose password may stand in the connection's
     password, or in its place ``catalog_conn_id``, a connection of type ``postgres`` or ``mysql``, and ``tiers``, a
     list of ``{"name", "class", "url", "conn_id", "storage_class"}``; ``conn_id`` names the connection, e.g. of type
-    ``aws``, whose credentials open the tier, and ``storage_class`` what new files get there.
+    ``aws``, whose credentials open the tier, and ``storage_class`` what new files get there. A tier may also have
+    ``pack_below_bytes`` and ``compress``, see :class:`~airflow_dataflow.storage.tier.Tier`.
 
     :param dataflow_conn_id: Airflow connection of type ``dataflow``.
     """
@@ -162,6 +163,8 @@ class DataflowHook(BaseHook):
             url=url,
             storage_options=storage_options(url, conn_id),
             storage_class=item.get("storage_class"),
+            pack_below_bytes=item.get("pack_below_bytes") or 0,
+            compress=item.get("compress", "off"),
         )
 
     def _wrong(self, what: str) -> InvalidInputError:

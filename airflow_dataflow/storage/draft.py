@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, FileEntry, Kind, Manifest, Rows, SourceFile
-from airflow_dataflow.errors import BusyError, InvalidInputError, NotFoundError, TransferError
+from airflow_dataflow.errors import BusyError, CorruptDataError, InvalidInputError, NotFoundError, TransferError
 from airflow_dataflow.storage.digest import CHUNK_BYTES
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.parallel import files_in_parallel
@@ -222,6 +222,8 @@ def damage(directory: Directory, entry: FileEntry) -> str | None:
         digest, size = directory.digest(entry.path)
     except NotFoundError:
         return f"{directory.url}/{entry.path} is missing, but {entry.bytes:,} bytes were written there"
+    except CorruptDataError as error:
+        return f"{directory.url}/{entry.path} cannot be read: {error}"
     if (digest, size) != (entry.digest, entry.bytes):
         return (
             f"{directory.url}/{entry.path} reads back as {size:,} bytes with {digest}, "

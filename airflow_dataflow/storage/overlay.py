@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_dataflow.storage.backends import errors_explained
@@ -13,7 +14,7 @@ from airflow_dataflow.storage.listing import FoundFile, list_pinned
 from airflow_dataflow.storage.packed import Packs
 
 if TYPE_CHECKING:
-    from airflow_dataflow.storage.directory import Directory
+    from airflow_dataflow.storage.readable import ReadableDirectory
 
 
 class Overlay:
@@ -23,12 +24,13 @@ class Overlay:
     :param above: the folder that it is a child of, and its path there: that one may have the layout.
     """
 
-    def __init__(self, directory: Directory, above: tuple[Directory, str] | None) -> None:
+    def __init__(self, directory: ReadableDirectory, above: tuple[ReadableDirectory, str] | None) -> None:
         self._directory = directory
         self._above = above
         self._lock = threading.RLock()
         self._packs: Packs | None = None
         self._plain: set[str] = set()
+        self._none = False
 
     def known(self, relative: str) -> Packs | None:
         """Return the packs when they are known to hold a file, ``None`` otherwise; without a request."""
@@ -58,7 +60,7 @@ class Overlay:
     def forget(self) -> None:
         """Forget all, because the layout was written."""
         with self._lock:
-            self._packs, self._plain = None, set()
+            self._packs, self._plain, self._none = None, set(), False
 
     def merged(self, plain: Mapping[str, FoundFile]) -> dict[str, FoundFile]:
         """Return the files that a reader sees, in the order of paths.
@@ -68,6 +70,7 @@ class Overlay:
         """
         laid_out = LAYOUT_NAME in plain
         if not laid_out and (plain or self._above is None):
+            self._none = True
             return dict(plain)
         with self._lock:
             self._load(plain)
@@ -83,19 +86,25 @@ class Overlay:
                 seen[path] = FoundFile(f"{root}/{path}", file.bytes, packs.stamp(path), changed)
         return {path: seen[path] for path in sorted(seen)}
 
-    def drop(self, paths: Iterable[str]) -> None:
-        """Remove files from the layout, where it has them; their bytes stay in the objects."""
-        gone = [path for path in paths if self._above is None and self.look_behind(path)]
-        if not gone or self._packs is None:
-            return
-        with self._lock, self._directory.create(LAYOUT_NAME) as writer:
-            writer.write(self._packs.layout.without(gone).to_bytes())
-        self.forget()
+    @contextmanager
+    def without(self, relative: str) -> Iterator[bytes | None]:
+        """Yield the layout without a file, to be written in the block, ``None`` when it does not have the file.
 
-    def look_behind(self, relative: str) -> bool:
-        """Tell whether the packs hold a file, also when a plain one counts in its place."""
-        self.look(relative)
-        return self._packs is not None and relative in self._packs.files
+        The bytes of the file stay in its objects. One thread at a time is in the block.
+        """
+        with self._lock:
+            packs = None if self._none else self._behind(relative)
+            layout = None if packs is None else packs.layout.without([relative])
+            yield None if layout is None else layout.to_bytes()
+            if packs is not None and layout is not None:
+                self._packs = Packs(layout, self._directory.backend, self._directory.root, self._directory.url)
+
+    def _behind(self, relative: str) -> Packs | None:
+        """Return the packs of this very folder when they hold a file, also behind a plain one."""
+        if not is_packable(relative):
+            return None
+        packs = self._packs or self._own()
+        return packs if packs is not None and packs.is_own and relative in packs.files else None
 
     def _load(self, plain: Iterable[str] | None = None) -> None:
         self._packs = self._own() or self._inherited()

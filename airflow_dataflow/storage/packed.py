@@ -46,6 +46,8 @@ class Packs:
         self._url = url
         self.files = {file.path: file for file in layout.files}
         """The files by path."""
+        self.is_own = True
+        """Whether the layout is that of the folder itself, and not of one above it."""
         self._lock = threading.Lock()
         self._frames: OrderedDict[_Key, Future[bytes]] = OrderedDict()
         self._next: deque[_Key] = deque(maxlen=16)
@@ -74,6 +76,7 @@ class Packs:
             return None
         packs = Packs(self.layout, self._backend, self._root, self._url)
         packs.files = found
+        packs.is_own = False
         return packs
 
     def objects(self, path: str) -> list[str]:

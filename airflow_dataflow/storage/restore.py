@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from airflow_dataflow.datasets.manifest import FileEntry, Manifest
+from airflow_dataflow.datasets.manifest import Manifest
 from airflow_dataflow.errors import ArchivedError
 from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.backends import ArchiveState
@@ -25,7 +25,7 @@ class RestoreReport:
     tier: str
     """Name of the tier whose copy it is about."""
     files: int
-    """Number of the version's files."""
+    """Number of the version's files; packs where they lie in packs."""
     bytes: int
     """Bytes of these files."""
     readable: int
@@ -74,17 +74,19 @@ def restore_version(
     """
     manifest, place, name = _copy_of(store, reference, tier)
 
-    def ask(entry: FileEntry) -> ArchiveState:
-        state = place.archive_state(entry.path)
+    def ask(path: str) -> ArchiveState:
+        state = place.archive_state(path)
         # A copy that was restored before is asked for as well, which prolongs its life.
-        place.restore(entry.path, days=days, speed=speed)
+        place.restore(path, days=days, speed=speed)
         return state
+
+    paths = _stored(manifest, place)
 
     states = []
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="restore") as pool:
-        for state in pool.map(ask, manifest.files):
+        for state in pool.map(ask, paths):
             states.append(state)
-            progress(f"restore {manifest.reference}", len(states), len(manifest.files), "files")
+            progress(f"restore {manifest.reference}", len(states), len(paths), "files")
     return RestoreReport(
         version=manifest.reference,
         tier=name,
@@ -108,13 +110,14 @@ class RestoreWatch:
 
     def __init__(self, store: Store, reference: str, tier: str | None = None) -> None:
         self.manifest, self._place, self._tier = _copy_of(store, reference, tier)
-        self._pending = self.manifest.files
+        self._paths = _stored(self.manifest, self._place)
+        self._pending = self._paths
         self._looked = False
 
     @property
     def readable(self) -> int:
         """Number of files that can be read."""
-        return len(self.manifest.files) - len(self._pending)
+        return len(self._paths) - len(self._pending)
 
     @property
     def complete(self) -> bool:
@@ -133,23 +136,28 @@ class RestoreWatch:
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="restore") as pool:
             states = list(pool.map(self._state, self._pending))
         both = zip(self._pending, states, strict=True)
-        self._pending = tuple(entry for entry, state in both if state != "readable")
+        self._pending = tuple(path for path, state in both if state != "readable")
         self._looked = True
         return self.complete
 
-    def _state(self, entry: FileEntry) -> ArchiveState:
-        state = self._place.archive_state(entry.path)
+    def _state(self, path: str) -> ArchiveState:
+        state = self._place.archive_state(path)
         if state == "archived":
             raise ArchivedError(
-                f"{entry.path} of {self.manifest.reference} on tier {self._tier!r} is archived and nobody has asked "
+                f"{path} of {self.manifest.reference} on tier {self._tier!r} is archived and nobody has asked "
                 "for it, or its readable copy has expired: run RestoreDatasetOperator before, with enough 'days'"
             )
         return state
 
     def summary(self) -> dict[str, Any]:
         """Return what can be read now: the version's fixed reference, the tier, and the number and bytes of files."""
-        counts = {"files": len(self.manifest.files), "bytes": self.manifest.total_bytes}
+        counts = {"files": len(self._paths), "bytes": self.manifest.total_bytes}
         return {"version": self.manifest.reference, "tier": self._tier, **counts}
+
+
+def _stored(manifest: Manifest, place: Directory) -> tuple[str, ...]:
+    """Return the paths of what has to be restored: packs and their layout, or the files themselves."""
+    return tuple(place.stored()) or tuple(entry.path for entry in manifest.files)
 
 
 def _copy_of(store: Store, reference: str, tier: str | None) -> tuple[Manifest, Directory, str]:

@@ -69,7 +69,7 @@ def bring_in(directory: Directory, files: Mapping[Path, FileEntry]) -> None:
     """
     for target, entry in files.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        if directory.is_local:
+        if directory.is_local and not directory.is_packed(entry.path):
             target.symlink_to(directory.hand_out(entry.path, expected_bytes=entry.bytes))
             continue
         with directory.open(entry.path) as reader, target.open("wb") as writer:

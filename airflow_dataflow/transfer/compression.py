@@ -155,13 +155,17 @@ class Compression:
             share = min(1.0, cpu_seconds / max(seconds, 1e-6))
             self._share = self._share * _REMEMBERED + share * (1 - _REMEMBERED)
             known, ratio = self._facts.get(level), size / stored
-            if known is not None and max(ratio, known.ratio) > _SAME_DATA * min(ratio, known.ratio):
+            if known is not None and _differ(ratio, known.ratio):
                 # Other data: what the samples of the data before said of other levels holds no longer.
                 self._facts.clear()
             self._facts[level] = LevelFacts(ratio, size / max(cpu_seconds, 1e-6))
 
     def _choose(self, sample: bytes | memoryview, link: float | None) -> tuple[int | None, str]:
+        # Data changes from object to object; a fast level shows it in milliseconds.
+        known = self._facts.pop(_PROBE_LEVEL, None)
         probe = self._measured(_PROBE_LEVEL, sample)
+        if known is not None and _differ(known.ratio, probe.ratio):
+            self._facts = {_PROBE_LEVEL: probe}
         if probe.ratio < LEAST_RATIO:
             return None, f"the data shrinks by a factor of {probe.ratio:.2f} only"
         if link is None:
@@ -201,6 +205,10 @@ class Compression:
             seconds = max(time.thread_time() - begin, 1e-6)
             self._facts[level] = LevelFacts(len(sample) / stored, len(sample) / seconds)
         return self._facts[level]
+
+
+def _differ(first: float, second: float) -> bool:
+    return max(first, second) > _SAME_DATA * min(first, second)
 
 
 def sample_of(data: memoryview) -> bytes:

@@ -25,6 +25,8 @@ class TransferOptions:
     all the while, ``off`` for none."""
     pack: bool = False
     """Whether small files are put together in packs, from which each one can still be read alone."""
+    pack_below_bytes: int = (4 << 20) + 1
+    """Files of fewer bytes are small."""
     mirror: bool = False
     """Whether files at the target that the source does not have are removed in the end."""
     most_removed_fraction: float = 0.5
@@ -50,6 +52,8 @@ class TransferOptions:
             raise InvalidInputError(f"compress is {self.compress}: Zstandard levels go from -7 to 19")
         if not 0 <= self.most_removed_fraction <= 1:
             raise InvalidInputError(f"most_removed_fraction is a share from 0 to 1, got {self.most_removed_fraction}")
+        if self.pack_below_bytes < 1:
+            raise InvalidInputError(f"pack_below_bytes must be at least 1, got {self.pack_below_bytes}")
         for name in ("bytes_per_second", "parts_at_once"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol, TypeVar
 import xxhash
 
 from airflow_dataflow.storage.layout import FRAME_BYTES, PACKS_FOLDER, PackedFile, is_packable
-from airflow_dataflow.storage.parallel import SMALL_FILE_BYTES
 from airflow_dataflow.transfer.options import TransferOptions
 
 PACK_BYTES = 32 << 20
@@ -47,20 +46,16 @@ class _HasBytes(Protocol):
 File = TypeVar("File", bound=_HasBytes)
 
 
-def to_pack(
-    files: Iterable[File], options: TransferOptions, *, below_bytes: int | None = None
-) -> tuple[list[File], list[File]]:
+def to_pack(files: Iterable[File], options: TransferOptions) -> tuple[list[File], list[File]]:
     """Divide files into those that go into packs, and those that the target gets as they are.
 
     :param options: with ``compress``, all files go into packs, since readers could not read them otherwise; with
         ``pack``, small ones do.
-    :param below_bytes: files under this size are small; those of up to 4 MiB when ``None``.
     """
-    limit = SMALL_FILE_BYTES + 1 if below_bytes is None else below_bytes
     packed: list[File] = []
     plain: list[File] = []
     for file in files:
-        wanted = options.compress != "off" or (options.pack and file.bytes < limit)
+        wanted = options.compress != "off" or (options.pack and file.bytes < options.pack_below_bytes)
         (packed if wanted and is_packable(file.path) else plain).append(file)
     return packed, plain
 

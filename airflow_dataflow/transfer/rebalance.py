@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Manifest
 from airflow_dataflow.errors import InvalidInputError
@@ -56,7 +56,7 @@ def copy_version(
     :raises InvalidInputError: when there is no such tier.
     """
     manifest, tier = store.manifest(reference), store.tier(target)
-    how = options or TransferOptions()
+    how = _suiting(tier, options or TransferOptions())
     report = copy_version_files(
         manifest,
         store.directory(manifest, purpose="move"),
@@ -74,9 +74,19 @@ def copy_version(
     return report
 
 
+def _suiting(tier: Tier, options: TransferOptions) -> TransferOptions:
+    """Return the options with what the tier wants of versions that are copied to it, where they do not say more."""
+    if options.compress == "off":
+        options = replace(options, compress=tier.compress)
+    if tier.pack_below_bytes and not options.pack:
+        options = replace(options, pack=True, pack_below_bytes=tier.pack_below_bytes)
+    return options
+
+
 def _copy(store: Store, manifest: Manifest, source: Directory, tier: Tier, progress: Progress) -> None:
     target = store.place(tier, manifest.dataset, manifest.version)
-    copy_version_files(manifest, source, target, share=True, progress=progress)
+    options = _suiting(tier, TransferOptions())
+    copy_version_files(manifest, source, target, share=True, options=options, progress=progress)
     store.catalog.put_replica(store.replica(manifest, tier))
 
 
