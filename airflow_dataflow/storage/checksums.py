@@ -35,6 +35,13 @@ class Checker(ABC):
     def update(self, data: bytes | memoryview) -> None:
         """Add the next bytes of the file."""
 
+    def ahead(self, start: int, data: bytes | memoryview) -> None:
+        """Do what can be done with bytes before it is their turn to be added; safe to call from several threads.
+
+        :param start: their place in the file; the same object is given to :meth:`update` when its turn has come.
+        """
+        del start, data
+
     @abstractmethod
     def matches(self) -> bool:
         """Tell whether the bytes that were added have the checksum."""
@@ -80,18 +87,33 @@ class _Md5OfParts(Checker):
         self._part_bytes = self._left = part_bytes
         self._part = hashlib.md5(usedforsecurity=False)
         self._digests: list[bytes] = []
+        self._position = 0
+        self._ahead: dict[int, tuple[object, dict[int, bytes]]] = {}
+        """Digests of parts by their place, of the bytes whose turn has not come, by theirs."""
+
+    def ahead(self, start: int, data: bytes | memoryview) -> None:
+        digests = {}
+        view = memoryview(data)
+        for place in range(-start % self._part_bytes, len(view) - self._part_bytes + 1, self._part_bytes):
+            part = view[place : place + self._part_bytes]
+            digests[start + place] = hashlib.md5(part, usedforsecurity=False).digest()
+        self._ahead[start] = (data, digests)
 
     def update(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
+        same, digests = self._ahead.pop(self._position, (None, {}))
         while view:
             piece, view = view[: self._left], view[self._left :]
-            self._part.update(piece)
+            digest = digests.get(self._position) if same is data else None
+            self._position += len(piece)
             self._left -= len(piece)
+            if digest is None:
+                self._part.update(piece)
             if not self._left:
-                self._end_part()
+                self._end_part(digest)
 
-    def _end_part(self) -> None:
-        self._digests.append(self._part.digest())
+    def _end_part(self, digest: bytes | None) -> None:
+        self._digests.append(digest or self._part.digest())
         self._part, self._left = hashlib.md5(usedforsecurity=False), self._part_bytes
 
     def matches(self) -> bool:
@@ -108,6 +130,10 @@ class _OneOf(Checker):
 
     def __init__(self, ways: list[_Md5OfParts]) -> None:
         self._ways = ways
+
+    def ahead(self, start: int, data: bytes | memoryview) -> None:
+        for way in self._ways:
+            way.ahead(start, data)
 
     def update(self, data: bytes | memoryview) -> None:
         for way in self._ways:

@@ -151,6 +151,7 @@ class FileInParts:
 
     def _send(self, number: int) -> None:
         data = self._read(number)
+        self._check.ahead(self._parts.start(number), data)
         with self._turn(number):
             if self._check.is_needed:
                 self._check.update(data)

@@ -42,6 +42,11 @@ class SourceCheck:
         """Digest of the bytes so far."""
         return str(self._digest)
 
+    def ahead(self, start: int, data: bytes) -> None:
+        """Do what can be done with the bytes from ``start`` on before it is their turn to be added."""
+        if self._checker is not None:
+            self._checker.ahead(start, data)
+
     def update(self, data: bytes) -> None:
         """Add the next bytes, from the first to the last."""
         self._digest.update(data)

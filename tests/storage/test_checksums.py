@@ -50,6 +50,21 @@ def test_how_the_bytes_are_cut_makes_no_difference(data: bytes, cuts: list[int],
         assert not made.matches()
 
 
+@given(st.binary(min_size=1, max_size=200), st.integers(1, 60), st.integers(1, 40), st.booleans())
+def test_what_is_done_ahead_changes_nothing(data: bytes, cut: int, part: int, damaged: bool) -> None:
+    digests = [hashlib.md5(data[start : start + part]).digest() for start in range(0, len(data), part)]
+    made = checker(f"md5-parts:{md5_of_parts(digests)}:{part}")
+    assert made is not None
+    pieces = {start: data[start : start + cut] for start in range(0, len(data), cut)}
+    for start in sorted(pieces, reverse=True):
+        made.ahead(start, pieces[start])
+    if damaged:
+        pieces[0] = bytes([pieces[0][0] ^ 1]) + pieces[0][1:]
+    for piece in pieces.values():
+        made.update(piece)
+    assert made.matches() is not damaged
+
+
 @pytest.mark.parametrize(
     "checksum", [None, "", "md5:", "md5:x", f"md5:{'0' * 33}", "crc32:1", "sha1:00", "md5-parts:" + "0" * 32, "ETag:1"]
 )
