@@ -1,11 +1,13 @@
-"""A version of 1 GiB changes tiers on one XFS or Btrfs disk in under 50 ms, since its blocks are shared.
+"""A version changes tiers on one XFS or Btrfs disk in under a second, however large, since its blocks are shared.
 
-Makes XFS, Btrfs and ext4 in images, puts a version of one file of 1 GiB on the hot tier of each, and measures the real
-move (``rebalance``: copy, verification, catalog, deletion) and the real copy (``copy_version_files``) beside ``cp
---reflink=auto`` and ``shutil.copyfile`` of the same bytes in the same run, the best of three each. Needs root, loop
-devices and 8 GB. Exits 1 when the copy on XFS takes 50 ms or more.
+Makes XFS, Btrfs and ext4 in images, puts a version of one file (1 GiB, or what is asked for) on the hot tier of each,
+and measures the real move (``rebalance``: copy, verification, catalog, deletion) and the real copy
+(``copy_version_files``, digests included: blocks that are shared need not be read again) beside ``cp --reflink=auto``
+and ``shutil.copyfile`` of the same bytes in the same run, the best of three each. Needs root, loop devices and space
+for twice the version on each disk; ``--kinds`` leaves disks out. Exits 1 when the copy on XFS or Btrfs takes longer than
+50 ms for 1 GiB and less, or than a second for more.
 
-    python -m benchmarks.local_copy [--mib 1024] [--folder FOLDER]
+    python -m benchmarks.local_copy [--mib 10240] [--kinds xfs btrfs] [--folder FOLDER]
 """
 
 from __future__ import annotations
@@ -29,11 +31,12 @@ from airflow_dataflow.transfer.copy import copy_version_files
 from airflow_dataflow.transfer.rebalance import rebalance
 from tests.services.mounts import NotMountedError, mounted
 
-MOST_SECONDS = 0.05
+MOST_SECONDS, MOST_SECONDS_OF_ANY = 0.05, 1.0
 MIB = 1 << 20
 DATASET = "bench/dialogs"
 AT = datetime(2026, 11, 23, 2, 15, tzinfo=UTC)
 TRIES = 3
+KINDS = ("xfs", "btrfs", "ext4")
 
 
 def make(store: Store, at: datetime, mib: int) -> Manifest:
@@ -90,10 +93,11 @@ def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mib", type=int, default=1024, help="size of the version in MiB (default 1024)")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="file systems (default: all)")
     parser.add_argument("--folder", type=Path, help="where the images lie (default: among the temporary files)")
     arguments = parser.parse_args()
-    found = {}
-    for kind in ("xfs", "btrfs", "ext4"):
+    found: dict[str, dict[str, float]] = {}
+    for kind in arguments.kinds:
         try:
             with mounted(kind, (3 * arguments.mib + 512) * MIB, arguments.folder) as disk:
                 found[kind] = measure(disk, arguments.mib)
@@ -102,7 +106,8 @@ def main() -> int:
         plain = found[kind]["shutil.copyfile"]
         for way, seconds in sorted(found[kind].items(), key=lambda item: item[1]):
             print(f"{kind:6}{way:20}{seconds * 1000:8.1f} ms  {plain / seconds:8.1f} times as fast as shutil.copyfile")
-    return int(found["xfs"]["copy_version_files"] >= MOST_SECONDS)
+    most = MOST_SECONDS if arguments.mib <= 1024 else MOST_SECONDS_OF_ANY
+    return int(any(found[kind]["copy_version_files"] >= most for kind in found if kind != "ext4"))
 
 
 if __name__ == "__main__":
