@@ -4,7 +4,7 @@ Makes XFS, Btrfs and ext4 in images, puts a version of one file (1 GiB, or what 
 and measures the real move (``rebalance``: copy, verification, catalog, deletion) and the real copy
 (``copy_version_files``, digests included: blocks that are shared need not be read again) beside ``cp --reflink=auto``
 and ``shutil.copyfile`` of the same bytes in the same run, the best of three each. Needs root, loop devices and space
-for twice the version on each disk; ``--kinds`` leaves disks out. Exits 1 when the copy on XFS or Btrfs takes longer than
+for twice the version on each disk; ``--kinds`` leaves disks out. Exits 1 when the copy on XFS or Btrfs takes more than
 50 ms for 1 GiB and less, or than a second for more.
 
     python -m benchmarks.local_copy [--mib 10240] [--kinds xfs btrfs] [--folder FOLDER]
