@@ -26,6 +26,8 @@ _KEPT_FRAMES = 24
 _FRAMES_AHEAD = 8
 """Frames that one request asks for when somebody reads frame after frame."""
 _BUFFER_BYTES = 64 << 10
+PACKED_STAMP = "packed:"
+"""What the stamps of packed files begin with."""
 
 _Key = tuple[int, int]
 
@@ -56,7 +58,7 @@ class Packs:
         """Return what differs when the layout says something else about a file, or its objects are others."""
         file = self.files[path]
         digests = [self.layout.packs[piece.pack].digest for piece in self.layout.pieces(file.start, file.bytes)]
-        return f"packed:{xxhash.xxh3_128_hexdigest(repr((file.start, file.bytes, digests)).encode())}"
+        return f"{PACKED_STAMP}{xxhash.xxh3_128_hexdigest(repr((file.start, file.bytes, digests)).encode())}"
 
     def check_pin(self, path: str, pin: str | None) -> None:
         """Make sure that a file is what it was when :meth:`stamp` returned ``pin``.

@@ -17,6 +17,7 @@ from airflow_dataflow.storage.digest import digest_of
 from airflow_dataflow.storage.layout import LAYOUT_NAME
 from airflow_dataflow.storage.listing import FoundFile, list_pinned
 from airflow_dataflow.storage.overlay import Overlay
+from airflow_dataflow.storage.packed import PACKED_STAMP
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -158,6 +159,7 @@ class ReadableDirectory:
         :raises SourceChangedError: when it is not as it was when :meth:`stamp` returned ``pin``.
         """
         path = self.path(relative)
+        self._look_for(relative, pin)
         with self._file_expected(relative, path):
             data = self._either(
                 relative,
@@ -178,12 +180,18 @@ class ReadableDirectory:
 
     def check_pin(self, relative: str, pin: str | None) -> None:
         """Make sure that a file is as it was, see :meth:`Backend.check_pin`."""
+        self._look_for(relative, pin)
         packs = self.overlay.known(relative)
         if packs is not None:
             packs.check_pin(relative, pin)
         else:
             with errors_explained(relative, self.backend, self.path(relative)):
                 self.backend.check_pin(self.path(relative), pin)
+
+    def _look_for(self, relative: str, pin: str | None) -> None:
+        """Find out about the packs when a pin says that a file was in one: as a plain file it would seem removed."""
+        if pin is not None and pin.startswith(PACKED_STAMP):
+            self.overlay.look(relative)
 
     def _either(
         self, relative: str, plain: Callable[[str], Answer], packed: Callable[[Packs], Answer], *, what: str = ""

@@ -60,27 +60,32 @@ class LinkMeter:
     @contextmanager
     def sending(self, size: int) -> Iterator[None]:
         """Measure the time until ``size`` bytes have arrived; what fails counts as time in which nothing arrived."""
-        self._begin()
+        began = self._begin()
         arrived = 0
         try:
             yield
             arrived = size
         finally:
-            self._end(arrived)
+            self._end(began, arrived)
 
-    def _begin(self) -> None:
+    def _begin(self) -> float:
         with self._lock:
+            now = time.monotonic()
             if not self._under_way:
-                self._since = time.monotonic()
+                self._since = now
             self._under_way += 1
+            return now
 
-    def _end(self, arrived: int) -> None:
+    def _end(self, began: float, arrived: int) -> None:
         with self._lock:
             now = time.monotonic()
             self._under_way -= 1
-            # Several at once share the link: the time since the last one arrived is what this one took of it.
-            self._bytes = self._bytes * _REMEMBERED + arrived
-            self._seconds = self._seconds * _REMEMBERED + now - self._since
+            # Several at once share the link: the time since the last one arrived is what this one took of it, and what
+            # was before counts the less, the larger its share is.
+            alone = now - self._since
+            remembered = _REMEMBERED ** (alone / max(now - began, 1e-9))
+            self._bytes = self._bytes * remembered + arrived
+            self._seconds = self._seconds * remembered + alone
             self._since = now
 
     @property
@@ -181,18 +186,18 @@ class Compression:
         fastest = max(rates, key=lambda level: rates[level])
         now = rates.get(self._level, 0.0)
         chosen = fastest if rates[fastest] > now * _WORTH_A_CHANGE else self._level
-        return chosen, self._why(chosen, link, rates[chosen])
+        return chosen, self._why(chosen, link, rates[chosen], sample)
 
     def _highest(self) -> int:
         if self._level is None:
             return len(LEVELS) - LEVELS[::-1].index(FIRST_LEVEL)
         return LEVELS.index(self._level) + 1 + _STEPS_UP
 
-    def _why(self, level: int | None, link: float, rate: float) -> str:
+    def _why(self, level: int | None, link: float, rate: float, sample: bytes | memoryview) -> str:
         text = f"the link takes {link / 1e6:,.1f} MB/s"
         if level is None:
             return f"{text}, which no level on {self.cores} cores makes more of"
-        facts = self._facts[level]
+        facts = self._measured(level, sample)
         return (
             f"{text}, {self.cores} cores compress {facts.bytes_per_second / 1e6:,.0f} MB/s each by a factor of "
             f"{facts.ratio:.2f}, which moves {rate / 1e6:,.1f} MB/s"
