@@ -129,7 +129,11 @@ class Backend:
         :param pin: what :meth:`stamp` said of the file; bytes of another state of it are refused.
         :raises SourceChangedError: when the file is not as it was, or gone, and ``pin`` is given.
         """
-        data = cast(bytes, self.fs.cat_file(path, start=start, end=start + length))
+        try:
+            data = cast(bytes, self.fs.cat_file(path, start=start, end=start + length))
+        except FileNotFoundError:
+            self.check_pin(path, pin)
+            raise
         self.check_pin(path, pin)
         return data
 
@@ -232,7 +236,7 @@ class Backend:
 
         :raises FileNotFoundError: when it is not there.
         """
-        return stamp_of(self.fs.info(path))
+        return self.stamp_in(self.fs.info(path))
 
     def stamp_in(self, info: Mapping[str, Any]) -> str | None:
         """Return what :meth:`stamp` says of a file, out of its description in a listing; no request is made."""
