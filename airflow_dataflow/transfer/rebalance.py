@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from airflow_dataflow.datasets.manifest import MANIFEST_NAME, Manifest
 from airflow_dataflow.errors import InvalidInputError
 from airflow_dataflow.progress import Progress, no_progress
 from airflow_dataflow.storage.directory import Directory
+from airflow_dataflow.storage.parallel import SMALL_FILE_BYTES
 from airflow_dataflow.storage.store import Store
 from airflow_dataflow.storage.tier import Tier
+from airflow_dataflow.transfer.catalog_journal import CatalogJournal
 from airflow_dataflow.transfer.copy import copy_version_files
-from airflow_dataflow.transfer.journal import Journal
+from airflow_dataflow.transfer.identity import transfer_id
+from airflow_dataflow.transfer.journal import Journal, NoJournal
 from airflow_dataflow.transfer.limits import Control
 from airflow_dataflow.transfer.options import TransferOptions
 from airflow_dataflow.transfer.report import TransferReport
@@ -83,11 +87,34 @@ def _suiting(tier: Tier, options: TransferOptions) -> TransferOptions:
     return options
 
 
-def _copy(store: Store, manifest: Manifest, source: Directory, tier: Tier, progress: Progress) -> None:
+def _copy(
+    store: Store, manifest: Manifest, source: Directory, tier: Tier, *, control: Control, progress: Progress
+) -> None:
     target = store.place(tier, manifest.dataset, manifest.version)
     options = _suiting(tier, TransferOptions())
-    copy_version_files(manifest, source, target, share=True, options=options, progress=progress)
-    store.catalog.put_replica(store.replica(manifest, tier))
+    with _journal(store, manifest, target, options, control) as journal:
+        copy_version_files(
+            manifest,
+            source,
+            target,
+            share=True,
+            options=options,
+            journal=journal,
+            control=control,
+            progress=progress,
+        )
+        store.catalog.put_replica(store.replica(manifest, tier))
+        journal.clear()
+
+
+def _journal(
+    store: Store, manifest: Manifest, target: Directory, options: TransferOptions, control: Control
+) -> AbstractContextManager[Journal]:
+    """Return the journal of a move; small files need none, since each of them is whole or not there."""
+    if all(entry.bytes <= SMALL_FILE_BYTES for entry in manifest.files):
+        return nullcontext(NoJournal())
+    transfer = transfer_id([manifest.reference], target.url, options)
+    return CatalogJournal(store.catalog, transfer, target.url, sleep=control.sleep)
 
 
 def rebalance(
@@ -96,6 +123,7 @@ def rebalance(
     *,
     hot_versions: int = 1,
     warm_versions: int = 1,
+    control: Control | None = None,
     progress: Progress = no_progress,
 ) -> list[Move]:
     """Move all but the newest versions of each dataset to the warm tier, and all but the newest there to the coldest.
@@ -109,6 +137,8 @@ def rebalance(
     :param hot_versions: how many versions of each dataset stay where they are.
     :param warm_versions: how many of the next ones lie on the first tier of class ``warm``; a store without such a tier
         has none.
+    :param control: limits, and a stop from outside.
+    :param progress: told about every file and part.
     :returns: the moves that were made, none when everything lies where it should.
     """
     if hot_versions < 1:
@@ -116,15 +146,16 @@ def rebalance(
     if warm_versions < 0:
         raise InvalidInputError(f"warm_versions must be at least 0, got {warm_versions}")
     warm = next((tier for tier in store.tiers if tier.tier_class == "warm"), store.tiers[-1])
+    control = control or Control()
     return [
         move
         for dataset in (store.catalog.datasets() if datasets is None else datasets)
         for age, manifest in enumerate(store.catalog.manifests(dataset)[hot_versions:])
-        for move in _demote(store, manifest, warm if age < warm_versions else store.tiers[-1], progress)
+        for move in _demote(store, manifest, warm if age < warm_versions else store.tiers[-1], control, progress)
     ]
 
 
-def _demote(store: Store, manifest: Manifest, target: Tier, progress: Progress) -> list[Move]:
+def _demote(store: Store, manifest: Manifest, target: Tier, control: Control, progress: Progress) -> list[Move]:
     """Give up the copies on tiers that are nearer than ``target``, once it has one."""
     moves = []
     for tier in store.tiers[: store.tiers.index(target)]:
@@ -134,7 +165,7 @@ def _demote(store: Store, manifest: Manifest, target: Tier, progress: Progress) 
         # Files without a manifest are what a move or copy that was killed left; they are no copy of anything.
         whole = folder.exists(MANIFEST_NAME)
         if whole:
-            _copy(store, manifest, folder, target, progress)
+            _copy(store, manifest, folder, target, control=control, progress=progress)
             store.catalog.remove_replica(store.replica(manifest, tier))
         store.remove_copy(tier, manifest.dataset, manifest.version)
         if not whole:

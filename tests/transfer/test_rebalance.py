@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from airflow_dataflow.datasets.catalog.catalog import Catalog
+from airflow_dataflow.datasets.manifest import Rows
 from airflow_dataflow.errors import CorruptDataError, InvalidInputError
+from airflow_dataflow.storage.backends._s3_parts import S3Upload
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.storage.store import Store
+from airflow_dataflow.transfer.limits import Control, Limits, StoppedError
 from airflow_dataflow.transfer.rebalance import Move, copy_version, rebalance
 from tests.killing import killed_at, steps_of
 from tests.storage.versions import DATASET, FIRST, SECOND, check_catalog, make_version, open_store, tree, visible
@@ -206,6 +209,32 @@ def test_a_move_to_s3_killed_on_the_way_loses_nothing_and_a_retry_finishes_it(
         old.files[0].digest,
         old.files[0].bytes,
     )
+
+
+@pytest.mark.s3
+def test_a_large_file_goes_on_where_a_move_was_stopped(
+    tmp_path: Path, bucket: str, s3_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path, cold=(f"s3://{bucket}", s3_options))
+    with store.draft(DATASET, at=FIRST, fingerprint="4f2a9c") as draft:
+        with draft.create("data/large.bin") as writer:
+            for number in range(40):
+                writer.write(bytes([number]) * 2**20)
+        old = draft.commit(Rows())
+    make_version(store, SECOND)
+    control, put, parts = Control(base=Limits(parts_at_once=1)), S3Upload.put, []
+
+    def count(self: S3Upload, number: int, data: bytes) -> str:
+        parts.append(number)
+        return put(self, number, data)
+
+    monkeypatch.setattr(S3Upload, "put", count)
+    with pytest.raises(StoppedError):
+        rebalance(store, warm_versions=0, control=control, progress=lambda *_: control.stop())
+    assert _tiers(store, old.reference) == ["hot"]
+    assert rebalance(store, warm_versions=0) == [Move(old.reference, "hot", "cold", old.total_bytes)]
+    assert sorted(parts) == [0, 1, 2]
+    check_catalog(store)
 
 
 def test_a_move_that_was_killed_while_deleting_is_finished(store: Store, tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ _CLIENT_OPTIONS = frozenset({"endpoint_url", "region_name", "aws_access_key_id",
 _CONFIG_OPTIONS = frozenset({"retries", "connect_timeout", "read_timeout", "max_pool_connections"})
 _ASK_AGAIN = timedelta(minutes=5)
 """How long credentials are used that the session may replace at any time."""
-
-
 _RETRIES = 2
-"""More is left to s3fs; but one connection that a server has closed must not be the end of this way."""
+"""More is left to the other client, whose errors say more."""
+_TROUBLES = 3
+"""After so many failures in a row the other client is asked at once, since the server may never understand this one."""
 
 
 class SmallObjects:
@@ -45,7 +45,12 @@ class SmallObjects:
     def __init__(self, fs: AbstractFileSystem) -> None:
         self._fs = fs
         self._stores: dict[str, S3Store] = {}
-        self._works = importlib.util.find_spec("obstore") is not None and _is_plain(fs)
+        self._chances = _TROUBLES if importlib.util.find_spec("obstore") is not None and _is_plain(fs) else 0
+
+    @property
+    def works(self) -> bool:
+        """Whether it is worth a try."""
+        return self._chances > 0
 
     @classmethod
     def of(cls, fs: AbstractFileSystem) -> SmallObjects:
@@ -60,13 +65,13 @@ class SmallObjects:
 
         :raises FileNotFoundError: when it is not there.
         """
-        if not self._works:
+        if not self.works:
             return None
         import obstore
 
         try:
             found = obstore.get(self._store(bucket), key, options={"range": (0, SMALL_BYTES)})
-            return bytes(found.bytes()) if found.meta["size"] <= SMALL_BYTES else None
+            data = bytes(found.bytes()) if found.meta["size"] <= SMALL_BYTES else None
         except FileNotFoundError as error:
             if "<Code>NoSuchKey</Code>" not in str(error):
                 return None
@@ -74,21 +79,25 @@ class SmallObjects:
         except Exception as error:  # noqa: BLE001 - s3fs says what is wrong, if anything is
             self._trouble(error)
             return None
+        self._chances = _TROUBLES
+        return data
 
     def get_range(self, bucket: str, key: str, start: int, length: int) -> tuple[bytes, str] | None:
         """Return bytes of an object and its ETag, ``None`` when they are not to be had in this way."""
-        if not self._works:
+        if not self.works:
             return None
         import obstore
 
         try:
             found = obstore.get(self._store(bucket), key, options={"range": (start, start + length)})
-            return bytes(found.bytes()), str(found.meta["e_tag"])
+            data, etag = bytes(found.bytes()), str(found.meta["e_tag"])
         except FileNotFoundError:
             return None
         except Exception as error:  # noqa: BLE001 - another client says what is wrong, if anything is
             self._trouble(error)
             return None
+        self._chances = _TROUBLES
+        return data, etag
 
     def put(self, bucket: str, key: str, data: bytes | memoryview, *, exclusive: bool) -> str | None:
         """Write an object whole, and return its ETag; ``None`` if nothing was written.
@@ -96,7 +105,7 @@ class SmallObjects:
         :raises FileExistsError: when ``exclusive`` and it is there.
         :raises DamagedError: when the server says that it arrived damaged.
         """
-        if not self._works:
+        if not self.works:
             return None
         import obstore
 
@@ -111,13 +120,14 @@ class SmallObjects:
                     raise DamagedError(f"{bucket}/{key} arrived damaged, says the server ({code})") from None
             self._trouble(error)
             return None
+        self._chances = _TROUBLES
         return str(made["e_tag"])
 
     def _trouble(self, error: Exception) -> None:
         # A name that obstore does not take, and a range of an empty object, say nothing about the next request.
         if not isinstance(error, ValueError) and "InvalidRange" not in str(error):
-            self._works = False
-            log.debug("small objects go through s3fs from now on, after %s", type(error).__name__)
+            self._chances -= 1
+            log.debug("a small object takes another way, after %s", type(error).__name__)
 
     def _store(self, bucket: str) -> S3Store:
         if bucket not in self._stores:
