@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from airflow_dataflow.storage.directory import Directory
 from airflow_dataflow.testing.backend import BackendContract
+
+
+def new_folder(place: Path) -> Iterator[Directory]:
+    """Yield a folder that does not exist yet, and remove it, for the file system is small."""
+    folder = place / uuid.uuid4().hex
+    yield Directory.from_url(str(folder))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class TestLocal(BackendContract):
@@ -25,9 +34,9 @@ class TestXfs(BackendContract):
     """A folder on XFS, which has reflinks."""
 
     @pytest.fixture
-    def directory(self, xfs_folder: Path) -> Directory:
-        """Return a folder that does not exist yet."""
-        return Directory.from_url(str(xfs_folder / uuid.uuid4().hex))
+    def directory(self, xfs_folder: Path) -> Iterator[Directory]:
+        """Yield a folder that does not exist yet."""
+        yield from new_folder(xfs_folder)
 
 
 @pytest.mark.mounts
@@ -35,9 +44,9 @@ class TestBtrfs(BackendContract):
     """A folder on Btrfs, which has reflinks."""
 
     @pytest.fixture
-    def directory(self, btrfs_folder: Path) -> Directory:
-        """Return a folder that does not exist yet."""
-        return Directory.from_url(str(btrfs_folder / uuid.uuid4().hex))
+    def directory(self, btrfs_folder: Path) -> Iterator[Directory]:
+        """Yield a folder that does not exist yet."""
+        yield from new_folder(btrfs_folder)
 
 
 @pytest.mark.mounts
@@ -45,6 +54,6 @@ class TestExt4(BackendContract):
     """A folder on ext4, which has hard links only."""
 
     @pytest.fixture
-    def directory(self, ext4_folder: Path) -> Directory:
-        """Return a folder that does not exist yet."""
-        return Directory.from_url(str(ext4_folder / uuid.uuid4().hex))
+    def directory(self, ext4_folder: Path) -> Iterator[Directory]:
+        """Yield a folder that does not exist yet."""
+        yield from new_folder(ext4_folder)
