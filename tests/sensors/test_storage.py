@@ -87,6 +87,7 @@ def test_waiting_for_a_restore_starts_in_the_triggerer_with_everything_that_it_n
         "dataflow_conn_id": "dataflow_default",
         "poke_interval": 300.0,
         "result": None,
+        "resume": False,
     }
     assert not RestoreSensor(task_id="wait", reference="x", deferrable=False).start_from_trigger
 
