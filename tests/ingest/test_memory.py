@@ -10,12 +10,13 @@ import pytest
 
 MEBIBYTE = 1 << 20
 PROGRAM = """
-import resource, sys
+import sys
 from airflow_dataflow.ingest.files import ingest_files
 from airflow_dataflow.storage.directory import Directory
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from tests.memory import peak_bytes
+before = peak_bytes()
 written = ingest_files(sys.argv[1], Directory.from_url(sys.argv[2]))
-print(written.rows.rows_out, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(written.rows.rows_out, peak_bytes() - before)
 """
 
 
@@ -31,6 +32,6 @@ def test_a_large_file_needs_no_more_memory_than_a_part_of_it(tmp_path: Path, suf
             file.write(block)
     command = [sys.executable, "-c", PROGRAM, str(path), str(tmp_path / "out")]
     result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=200)
-    rows, grown_kibibytes = map(int, result.stdout.split())
+    rows, grown_bytes = map(int, result.stdout.split())
     assert rows == 250 * (MEBIBYTE // len(row))
-    assert grown_kibibytes < 320 * 1024
+    assert grown_bytes < 320 * MEBIBYTE

@@ -273,11 +273,12 @@ def test_progress_tells_of_each_part(source: Path, target: Path) -> None:
 
 
 _MEASURED = """
-import resource, sys
+import sys
 from airflow_dataflow.transfer.copy import copy_path
 from airflow_dataflow.transfer.options import TransferOptions
+from tests.memory import peak_bytes
 report = copy_path(sys.argv[1], sys.argv[2], options=TransferOptions(parts_at_once=64, verify="full"))
-print(report.bytes_sent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+print(report.bytes_sent, peak_bytes())
 """
 
 

@@ -25,6 +25,7 @@ from airflow_dataflow.transfer.limits import Control, Limits, StoppedError
 from airflow_dataflow.transfer.replicate import ReplicationOptions, replicate
 from airflow_dataflow.transfer.topology import load_topology
 from tests.killing import at_once
+from tests.memory import peak_bytes
 from tests.services.faulty_proxy import Fault, FaultyProxy
 from tests.storage.hdfs.clusters import folder_on, options_of
 from tests.storage.versions import open_store, settled, tree, visible
@@ -316,17 +317,15 @@ def test_parts_that_nobody_comes_back_for_are_swept(
     assert "which a replication that was killed has left" in caplog.text
 
 
-def _peak_bytes(folder: Path, out: str, names: str) -> int:
-    import resource
-
+def _replicated(folder: Path, out: str, names: str) -> int:
     sending.PART_BYTES = 8 << 20
     links = [("hub", names[0]), *pairwise(names)]
     replicate(open_store(folder), f"{DATASET}@latest", sites(Path(out), links)).check()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    return peak_bytes()
 
 
 def test_memory_does_not_grow_with_what_is_sent(tmp_path: Path) -> None:
     block = os.urandom(1 << 20)
     make(open_store(tmp_path), {"data/a.bin": block * 96, "data/b.bin": block * 5})
-    (peak,) = at_once((_peak_bytes, (tmp_path, str(tmp_path), "abcd")))
+    (peak,) = at_once((_replicated, (tmp_path, str(tmp_path), "abcd")))
     assert peak < 300 << 20
