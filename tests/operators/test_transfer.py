@@ -96,7 +96,7 @@ def test_several_versions_are_published_at_once_and_a_second_time_costs_nothing(
 
 
 def test_files_are_copied_from_one_url_to_another(connected_store, transfer, landing, tmp_path, events):
-    published = Asset(name="copies", uri=(tmp_path / "copies").as_uri())
+    published = Asset(name="files", uri=(tmp_path / "copies").as_uri())
     run = transfer(source=f"{landing}/*.csv", target=str(tmp_path / "copies"), outlets=[published])
     assert run.state == "success"
     assert (tmp_path / "copies" / "monday.csv").read_bytes() == (landing / "monday.csv").read_bytes()
