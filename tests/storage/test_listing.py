@@ -28,33 +28,33 @@ NAMES = [
 
 
 def listing_of(*names: str) -> Listing:
-    """Return a listing of files below ``/root``."""
-    return Listing(FoundFile(f"/root/{name}", 1, "s", 0.0) for name in names)
+    """Return a listing of files below ``/lake``."""
+    return Listing(FoundFile(f"/lake/{name}", 1, "s", 0.0) for name in names)
 
 
 @pytest.mark.parametrize(
     ("path", "suffixes", "found"),
     [
-        ("/root", {".csv"}, [0, 1, 3, 4, 8, 9, 10]),
-        ("/root/day=1", {".csv"}, [0, 1]),
-        ("/root/day=1/", None, [0, 1, 2]),
-        ("/root/day=1", {".orc"}, [2]),
-        ("/root/day=*/*.csv", None, [0, 3]),
-        ("/root/day=?/a*", None, [0, 3]),
-        ("/root/**/d.csv", {".csv"}, [4]),
-        ("/root/day=[13]/*", {".csv"}, [0, 1]),
-        ("/root/x[1].csv", None, [8]),
-        ("/root/x[12].csv", None, [9]),
-        ("/root/day=2/_SUCCESS", {".csv"}, [5]),
-        ("/root/day=2/f.csv.part", {".csv"}, [7]),
-        ("/root/y.csv", None, [10]),
-        ("/root/day=", None, []),
+        ("/lake", {".csv"}, [0, 1, 3, 4, 8, 9, 10]),
+        ("/lake/day=1", {".csv"}, [0, 1]),
+        ("/lake/day=1/", None, [0, 1, 2]),
+        ("/lake/day=1", {".orc"}, [2]),
+        ("/lake/day=*/*.csv", None, [0, 3]),
+        ("/lake/day=?/a*", None, [0, 3]),
+        ("/lake/**/d.csv", {".csv"}, [4]),
+        ("/lake/day=[13]/*", {".csv"}, [0, 1]),
+        ("/lake/x[1].csv", None, [8]),
+        ("/lake/x[12].csv", None, [9]),
+        ("/lake/day=2/_SUCCESS", {".csv"}, [5]),
+        ("/lake/day=2/f.csv.part", {".csv"}, [7]),
+        ("/lake/y.csv", None, [10]),
+        ("/lake/day=", None, []),
         ("/", {".orc"}, [2]),
     ],
 )
 def test_a_path_means_a_folder_a_file_or_a_pattern(path: str, suffixes: set[str] | None, found: list[int]) -> None:
     selection = Selection(path, None if suffixes is None else frozenset(suffixes))
-    assert [file.path for file in selection(listing_of(*NAMES))] == sorted(f"/root/{NAMES[index]}" for index in found)
+    assert [file.path for file in selection(listing_of(*NAMES))] == sorted(f"/lake/{NAMES[index]}" for index in found)
 
 
 @pytest.mark.parametrize(
